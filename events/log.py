@@ -1,0 +1,95 @@
+"""The durable event log: a table, numbered 1, 2, 3 … in commit order without holes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from task_copilot.database.tables import events, log
+from task_copilot.database.transaction import OutboxEntry, Transaction
+from task_copilot.events.types import Event, numbered, payload
+
+PAGE_ROWS = 500
+"""Rows of the log that are read at once."""
+
+
+class LogRow(NamedTuple):
+    """One event as it is delivered; `payload` is the JSON text with its ``seq``."""
+
+    seq: int
+    topic: str
+    timestamp: str
+    payload: str
+
+
+class LogState(NamedTuple):
+    """Where the log stands: `epoch` names the database, `head` is the newest ``seq``."""
+
+    epoch: str
+    head: int
+
+
+_TAKE = update(log).values(head=log.c.head + bindparam("taken")).returning(log.c.head)
+_INSERT = insert(events)
+_STATE = select(log.c.epoch, log.c.head)
+_AFTER = (
+    select(events.c.seq, events.c.topic, events.c.timestamp, events.c.payload)
+    .where(events.c.seq > bindparam("position"))
+    .order_by(events.c.seq)
+    .limit(bindparam("count"))
+)
+
+
+def append(transaction: Transaction, event: Event, actor: str) -> None:
+    """Adds `event` to the log in the transaction of the change that it tells of."""
+    transaction.outbox.append(
+        OutboxEntry(
+            topic=event.topic,
+            event_type=event.event_type,
+            timestamp=transaction.now,
+            payload=payload(event, actor=actor, timestamp=transaction.now),
+        )
+    )
+
+
+def number(transaction: Transaction) -> list[LogRow]:
+    """Gives the waiting events their numbers and writes them; last in a transaction.
+
+    The numbers come from a row of the log that this transaction holds locked until its
+    commit, so they have the order of the commits, and no holes.
+    """
+    outbox = transaction.outbox
+    if not outbox:
+        return []
+    connection = transaction.connection
+    head: int = connection.execute(_TAKE, {"taken": len(outbox)}).scalar_one()
+    first = head - len(outbox) + 1
+    connection.execute(
+        _INSERT,
+        [
+            {
+                "seq": first + place,
+                "topic": entry.topic,
+                "event_type": entry.event_type,
+                "timestamp": entry.timestamp,
+                "payload": entry.payload,
+            }
+            for place, entry in enumerate(outbox)
+        ],
+    )
+    return [
+        LogRow(seq, entry.topic, entry.timestamp, numbered(seq, entry.payload))
+        for seq, entry in enumerate(outbox, first)
+    ]
+
+
+def state(connection: Connection) -> LogState:
+    """Where the log stands in the transaction of `connection`."""
+    epoch, head = connection.execute(_STATE).one()
+    return LogState(epoch, head)
+
+
+def rows_after(connection: Connection, position: int, limit: int = PAGE_ROWS) -> Sequence[LogRow]:
+    """The next events after `position`, at most `limit`, in order."""
+    found = connection.execute(_AFTER, {"position": position, "count": limit})
+    return [LogRow(row[0], row[1], row[2], numbered(row[0], row[3])) for row in found]

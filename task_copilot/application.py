@@ -1,0 +1,91 @@
+"""One process's parts behind the tools: database, event bus and hub, made when needed.
+
+Imported after the first answer, since what it imports takes longer than that answer may.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+from task_copilot import checkpoints
+from task_copilot.clock import Clock
+from task_copilot.database.store import Database, open_database
+from task_copilot.events import log
+from task_copilot.events.bus import Bus
+from task_copilot.events.log import LogRow
+from task_copilot.hub import Hub
+from task_copilot.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 60.0
+"""Pause between two looks for expired checkpoints."""
+
+
+class Application:
+    """Started in the event loop; `hub` is None where another process has that role."""
+
+    def __init__(self, database: Database[LogRow], settings: Settings, clock: Clock) -> None:
+        self.database = database
+        self.hub: Hub | None = None
+        self._settings = settings
+        self._clock = clock
+        self._bus: Bus | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        database.start(self._publish)
+
+    def _publish(self, rows: list[LogRow]) -> None:
+        if self._bus is not None:
+            self._bus.publish(rows)
+
+    async def serve(self) -> None:
+        """Becomes the hub if no other process is; says on stderr what came of it."""
+        state = await self.database.read(log.state)
+        bus = Bus(state, self._read_after)
+        self._bus = bus
+        bus.refresh()  # what was committed since the state was read
+        hub = Hub(self._settings, bus, self._clock)
+        if await hub.start():
+            self.hub = hub
+            logger.info("Events: %s/ws", hub.address.replace("http", "ws", 1))
+            self._sweeper = asyncio.create_task(self._sweep())
+        else:
+            self._bus = None
+            await bus.close()
+
+    async def _read_after(self, position: int) -> list[LogRow]:
+        return list(await self.database.read(lambda c: log.rows_after(c, position)))
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self._expire_checkpoints()
+            except Exception:
+                logger.exception("Expired checkpoints could not be removed; trying again later.")
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _expire_checkpoints(self) -> None:
+        now = self._clock()
+        while await self.database.read(lambda c: checkpoints.any_expired(c, now)):
+            await self.database.write(checkpoints.expire)
+
+    async def close(self) -> None:
+        """Ends the hub in order and the commit under way; keeps nobody waiting."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self.hub is not None:
+            await self.hub.stop()
+        if self._bus is not None:
+            await self._bus.close()
+        with contextlib.suppress(TimeoutError):
+            await self.database.close(timeout=0.1)
+
+
+def open_blocking(settings: Settings, clock: Clock) -> Database[LogRow]:
+    """The database, its tables up to date; raises StorageError. Blocking."""
+    return open_database(
+        settings.database_url,
+        number=log.number,
+        durability=settings.durability,
+        clock=clock,
+    )

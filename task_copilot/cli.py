@@ -1,0 +1,140 @@
+"""The command line. Without arguments it is the stdio server that an agent starts."""
+
+import gc
+import ipaddress
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import Field
+from typing import Any
+
+import click
+
+from task_copilot import __version__
+from task_copilot.settings import (
+    Settings,
+    declared,
+    environment_variable,
+    flag,
+    shown_default,
+)
+
+WELCOME = """\
+Task Copilot {version}: an MCP server that keeps tasks and checkpoints for coding agents and
+streams what happens to them.
+
+  It speaks MCP on stdin and stdout, so an agent starts it, not you:
+      claude mcp add task-copilot -- task-copilot
+  Events, while it runs:  ws://{host}:{port}/ws     state:  http://{host}:{port}/health
+  Data:                   {database_url}
+  All settings:           task-copilot --help
+
+It waits for an agent now; Ctrl+C ends it.
+"""
+
+
+def option(declaration: Field[Any]) -> Callable[[Any], Any]:
+    """The command line's option of a setting, with its environment twin."""
+    about = declaration.metadata
+    return click.option(
+        flag(declaration),
+        declaration.name,
+        envvar=environment_variable(declaration),
+        default=None,
+        show_envvar=True,
+        type=_type(declaration),
+        help=_help(declaration),
+        metavar=None if about["choices"] else declaration.name.upper(),
+    )
+
+
+def _help(declaration: Field[Any]) -> str:
+    default = shown_default(declaration)
+    text: str = declaration.metadata["about"]
+    return text if default is None else f"{text} [default: {default}]"
+
+
+def _type(declaration: Field[Any]) -> click.ParamType[Any]:
+    about = declaration.metadata
+    if about["choices"]:
+        return click.Choice(about["choices"])
+    if about["minimum"] is None:
+        return click.STRING
+    if isinstance(declaration.default, float):
+        return click.FloatRange(about["minimum"], about["maximum"])
+    return click.IntRange(int(about["minimum"]), int(about["maximum"]))
+
+
+def all_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds an option for every declared setting."""
+    for declaration in reversed(declared()):
+        command = option(declaration)(command)
+    return command
+
+
+@click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
+@all_options
+@click.version_option(__version__, prog_name="task-copilot")
+def main(**given: Any) -> None:
+    """Tasks and checkpoints for coding agents, with a live stream of events.
+
+    Without arguments this is an MCP server on stdin and stdout, which a coding agent starts:
+
+        claude mcp add task-copilot -- task-copilot
+
+    While it runs, it serves events on ws://127.0.0.1:9090/ws and its state on
+    http://127.0.0.1:9090/health. A flag wins over its environment variable.
+    """
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    _require_loopback(settings.host)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="task-copilot: %(levelname)s: %(message)s",
+    )
+    logging.getLogger("task_copilot").setLevel(settings.log_level.upper())
+    if sys.stdin is not None and sys.stdin.isatty():
+        _welcome(settings)
+    _run(settings)
+
+
+def _require_loopback(host: str) -> None:
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise click.BadParameter(
+            f"{host!r} is not a loopback address. Events can be read by whoever reaches the "
+            "port, so it is served on 127.0.0.1, ::1 or localhost only.",
+            param_hint="--host (TASK_COPILOT_HOST)",
+        )
+
+
+def _welcome(settings: Settings) -> None:
+    from sqlalchemy import make_url
+
+    shown = make_url(settings.database_url).render_as_string()
+    text = WELCOME.format(
+        version=__version__, host=settings.host, port=settings.port, database_url=shown
+    )
+    click.echo(text, err=True)
+
+
+def _run(settings: Settings) -> None:
+    # The garbage collector would go through the half-made modules a dozen times.
+    gc.disable()
+    import asyncio
+
+    from task_copilot.server import serve
+
+    gc.enable()
+    gc.freeze()
+    try:
+        asyncio.run(serve(settings))
+    finally:
+        logging.shutdown()
+    # Taking the interpreter down costs 0.2 s of the half second that a client waits; all
+    # that matters is on disk since each call was answered.
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""Tables, engine, the writer thread and the migrations."""

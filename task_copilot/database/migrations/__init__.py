@@ -1,0 +1,1 @@
+"""The steps that bring the tables from each released version to the newest."""

@@ -1,0 +1,201 @@
+"""SQLite as several processes can share it: driver, pragmas, locks and its errors."""
+
+import importlib
+import random
+import sqlite3
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from task_copilot.database.tables import SCHEMA_VERSION
+from task_copilot.errors import SchemaMismatch, StorageBusy, StorageError
+
+APPLICATION_ID = 0x7461636F
+"""``PRAGMA application_id`` of our databases ("taco"), so that no other is taken for one."""
+
+LOCK_WAIT_SECONDS = 10.0
+"""How long a write waits for the lock before it fails."""
+
+LOCK_RETRY_SECONDS = (0.0005, 0.0015)
+"""Random pause between two attempts. SQLite's own waiting starves writers: it has no queue
+and sleeps up to 100 ms, so that the process that has just committed wins again."""
+
+READ_WAIT_SECONDS = 5
+READERS = 4
+JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
+
+_FIXED_SINCE = (3, 51, 3)
+_FIXED_BACKPORTS = ((3, 44, 6), (3, 50, 7))
+
+
+def has_wal_reset_fix(version: tuple[int, int, int]) -> bool:
+    """Whether SQLite `version` is free of the WAL-reset bug, which can lose commits when
+    one process writes while another checkpoints (sqlite.org/wal.html)."""
+    backport = any(version[:2] == fixed[:2] and version >= fixed for fixed in _FIXED_BACKPORTS)
+    return version >= _FIXED_SINCE or backport
+
+
+def driver() -> ModuleType:
+    """A DB-API module with a safe SQLite; raises StorageError if there is none."""
+    found: list[str] = []
+    for name in ("pysqlite3.dbapi2", "sqlite3.dbapi2"):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        if has_wal_reset_fix(module.sqlite_version_info):
+            return module
+        found.append(module.sqlite_version)
+    raise StorageError(
+        f"SQLite {' and '.join(found)} can lose data when several processes share a database. "
+        "Task Copilot needs SQLite 3.51.3 or later: pip install pysqlite3"
+    )
+
+
+def write_engine(url: URL, *, durability: str) -> Engine:
+    """The engine of the one writing connection of this process."""
+    engine = _engine(url, poolclass=NullPool, timeout=0)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        _configure(connection)
+        connection.execute(f"PRAGMA synchronous={durability}")
+        connection.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}")
+
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def read_engine(url: URL) -> Engine:
+    """The engine of the reading connections, which cannot write."""
+    engine = _engine(url, poolclass=QueuePool, timeout=READ_WAIT_SECONDS, pool_size=READERS)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        _configure(connection)
+        connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _engine(url: URL, *, timeout: float, **options: Any) -> Engine:
+    arguments = {"timeout": timeout, "isolation_level": None, "check_same_thread": False}
+    return create_engine(url, module=driver(), connect_args=arguments, **options)
+
+
+def _configure(connection: Any) -> None:
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA cache_size=-20000")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    driver_connection: Any = connection.connection.driver_connection
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while not _try_begin(driver_connection):
+        if time.monotonic() > deadline:
+            raise StorageBusy(
+                f"Other processes kept the database locked for {LOCK_WAIT_SECONDS:.0f} s. "
+                "Nothing was written; try again."
+            )
+        time.sleep(random.uniform(*LOCK_RETRY_SECONDS))  # noqa: S311 - no secret
+
+
+def _try_begin(driver_connection: Any) -> bool:
+    try:
+        driver_connection.execute("BEGIN IMMEDIATE")
+    except Exception as error:
+        if _name(error) in {"SQLITE_BUSY", "SQLITE_BUSY_RECOVERY", "SQLITE_BUSY_SNAPSHOT"}:
+            return False
+        raise
+    return True
+
+
+def stored_version(driver_connection: Any) -> int:
+    """The number of the newest migration that this database has had; 0 if it is empty.
+
+    Raises SchemaMismatch if a newer program made it or another program owns it.
+    """
+    version = int(driver_connection.execute("PRAGMA user_version").fetchone()[0])
+    owner = int(driver_connection.execute("PRAGMA application_id").fetchone()[0])
+    empty = driver_connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if owner != APPLICATION_ID and not empty:
+        raise SchemaMismatch(
+            "The database belongs to another program. It was left as it is; "
+            "set TASK_COPILOT_DATABASE_URL to a file of its own."
+        )
+    if version > SCHEMA_VERSION:
+        raise SchemaMismatch(
+            f"The database was made by a newer Task Copilot (its tables are version {version}, "
+            f"this program knows {SCHEMA_VERSION}). It was left as it is; upgrade Task Copilot."
+        )
+    return version
+
+
+def check_unchanged(driver_connection: Any) -> None:
+    """Raises SchemaMismatch if another process has migrated the tables since the start."""
+    version = int(driver_connection.execute("PRAGMA user_version").fetchone()[0])
+    if version != SCHEMA_VERSION:
+        raise SchemaMismatch(
+            "Another process has upgraded the database; nothing was written. Restart this server."
+        )
+
+
+def use_wal(driver_connection: Any) -> None:
+    """Turns on write-ahead logging, which lets readers and one writer work side by side."""
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while driver_connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            driver_connection.execute("PRAGMA journal_mode=WAL")
+        except Exception as error:
+            if not (_name(error) or "").startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(*LOCK_RETRY_SECONDS))  # noqa: S311 - no secret
+
+
+def mark_migrated(driver_connection: Any) -> None:
+    """Notes in the database, in the present transaction, that its tables are the newest."""
+    driver_connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    driver_connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _name(error: BaseException) -> str | None:
+    return getattr(error, "sqlite_errorname", None)
+
+
+_MEANINGS = {
+    "SQLITE_FULL": "the disk is full. Free some space and try again",
+    "SQLITE_READONLY": "the file or its folder is read-only. Make it writable",
+    "SQLITE_NOTADB": "the file is not a database. Move it away, or set "
+    "TASK_COPILOT_DATABASE_URL to another file",
+    "SQLITE_CORRUPT": "the file is damaged. Restore it from a backup",
+    "SQLITE_CANTOPEN": "the file cannot be opened. Check that its folder exists and is writable",
+    "SQLITE_BUSY": "other processes keep it locked. Try again",
+    "SQLITE_IOERR": "the disk cannot be written or read; it may be full. Check the disk and "
+    "try again",
+}
+
+
+def translate(error: BaseException, url: URL) -> StorageError | None:
+    """What a driver's error means for the user; None if it is a defect of ours."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    name = _name(original) if original is not None else None
+    kind = next((known for known in _MEANINGS if name and name.startswith(known)), None)
+    if kind is None:
+        return None
+    error_class = StorageBusy if kind == "SQLITE_BUSY" else StorageError
+    return error_class(f"Nothing was written: {Path(url.database or '')}: {_MEANINGS[kind]}.")
+
+
+def is_driver_error(error: BaseException) -> bool:
+    """Whether `error` comes from SQLite, through SQLAlchemy or straight."""
+    return isinstance(error, DBAPIError | sqlite3.Error) or _name(error) is not None

@@ -1,0 +1,166 @@
+"""The database of a process: reads side by side, writes one after the other."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from task_copilot.clock import Clock, system_clock
+from task_copilot.database import sqlite
+from task_copilot.database.committer import Committer
+from task_copilot.database.tables import SCHEMA_VERSION
+from task_copilot.database.transaction import Operation, Transaction
+from task_copilot.database.writer import Writer
+from task_copilot.errors import StorageError
+
+T = TypeVar("T")
+RowT = TypeVar("RowT")
+
+
+def parse_url(text: str) -> URL:
+    """The URL of a database that this program can use; raises StorageError otherwise."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise StorageError(
+            f"TASK_COPILOT_DATABASE_URL is not a database URL: {text!r}. "
+            "It looks like sqlite:////home/me/tasks.db"
+        ) from None
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        raise StorageError(
+            f"TASK_COPILOT_DATABASE_URL must name a SQLite file, as in "
+            f"sqlite:////home/me/tasks.db, and not {url.render_as_string()!r}"
+        )
+    return url
+
+
+class Database(Generic[RowT]):
+    """Opened by `open_database`. Blocking calls run in threads of its own."""
+
+    def __init__(
+        self,
+        url: URL,
+        *,
+        durability: str,
+        clock: Clock,
+        number: Callable[[Transaction], list[RowT]],
+    ) -> None:
+        self.url = url
+        self.write_engine = sqlite.write_engine(url, durability=durability)
+        self.read_engine = sqlite.read_engine(url)
+        self.committer = Committer(
+            self.write_engine,
+            clock,
+            number=number,
+            check=sqlite.check_unchanged,
+            translate=self._translate,
+        )
+        self._readers = ThreadPoolExecutor(sqlite.READERS, thread_name_prefix="reader")
+        self._writer: Writer[RowT] | None = None
+
+    def start(self, publish: Callable[[list[RowT]], None]) -> None:
+        """Starts the writing thread; `publish` gets each commit's rows in the event loop."""
+        self._writer = Writer(self.committer, publish)
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Commits `operation` with its events and returns its result.
+
+        Raises what it raised, or StorageError; then nothing was written.
+        """
+        if self._writer is None:
+            raise RuntimeError("the database was not started")
+        return await self._writer.run(operation)
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """The result of `query` in one read transaction, so that all of it is of one state."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self.read_now, query)
+
+    def read_now(self, query: Callable[[Connection], T]) -> T:
+        """`read` for callers outside the event loop."""
+        with self._translated(), self.read_engine.connect() as connection, connection.begin():
+            return query(connection)
+
+    def write_now(self, operation: Operation[T]) -> T:
+        """`write` for callers outside the event loop, one at a time."""
+        from collections import deque
+
+        [outcome], _rows = self.committer.commit(deque([operation]))
+        if outcome.error is not None:
+            raise outcome.error
+        result: T = outcome.result
+        return result
+
+    def _translate(self, error: BaseException) -> BaseException:
+        return sqlite.translate(error, self.url) or error
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            meaning = sqlite.translate(error, self.url)
+            if meaning is None:
+                raise
+            raise meaning from error
+
+    async def close(self, timeout: float = 1.0) -> None:
+        """Finishes the commit under way, for at most `timeout` seconds, and lets go."""
+        if self._writer is not None:
+            await self._writer.close(timeout)
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self.read_engine.dispose()
+        self.write_engine.dispose()
+
+    def prepare(self) -> None:
+        """Makes or upgrades the tables where that is needed. Blocking.
+
+        Raises SchemaMismatch for a database of a newer version or another program, and
+        StorageError where the file cannot be used; it is left as it is then.
+        """
+        with self._translated():
+            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self.write_engine.connect() as connection:
+                driver_connection: Any = connection.connection.driver_connection
+                if sqlite.stored_version(driver_connection) < SCHEMA_VERSION:
+                    sqlite.use_wal(driver_connection)
+                    self._migrate(connection)
+
+    def _migrate(self, connection: Connection) -> None:
+        from task_copilot.database.migrate import migrate
+
+        with connection.begin():
+            driver_connection: Any = connection.connection.driver_connection
+            # Another process may have been faster while this one waited for the lock.
+            if sqlite.stored_version(driver_connection) < SCHEMA_VERSION:
+                migrate(connection)
+                sqlite.mark_migrated(driver_connection)
+
+
+def open_database(
+    url: str,
+    *,
+    number: Callable[[Transaction], list[RowT]],
+    durability: str = "full",
+    clock: Clock = system_clock,
+) -> Database[RowT]:
+    """Opens the database at `url` and brings its tables up to date. Blocking.
+
+    Raises StorageError with what to do about it where that is not possible.
+    """
+    database = Database(parse_url(url), durability=durability, clock=clock, number=number)
+    try:
+        database.prepare()
+    except OSError as error:
+        raise StorageError(f"The folder of the database cannot be made: {error}") from error
+    return database
+
+
+def engines_of(database: Database[Any]) -> tuple[Engine, Engine]:
+    """The writing and the reading engine, for tests that count statements."""
+    return database.write_engine, database.read_engine

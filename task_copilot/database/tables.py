@@ -1,0 +1,132 @@
+"""The tables as the program uses them. `migrations/` is what makes and changes them.
+
+Times are UTC texts that sort by time; lists and objects are compact JSON texts.
+"""
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+"""The number of the newest migration; the database stores its own to compare."""
+
+metadata = MetaData()
+
+log = Table(
+    "log",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("epoch", Text, nullable=False),
+    Column("head", Integer, nullable=False),
+    CheckConstraint("id = 1", name="log_is_one_row"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("topic", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("timestamp", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("path", Text, unique=True),
+    Column("created_at", Text, nullable=False),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("workspace_id", ForeignKey("workspaces.id"), primary_key=True),
+    Column("stream_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("dependencies", Text, nullable=False),
+    Column("pending", Integer, nullable=False),
+    Column("in_progress", Integer, nullable=False),
+    Column("blocked", Integer, nullable=False),
+    Column("completed", Integer, nullable=False),
+    Column("started_at", Text),
+    Column("completed_at", Text),
+    Column("created_at", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+    CheckConstraint(
+        "pending >= 0 AND in_progress >= 0 AND blocked >= 0 AND completed >= 0",
+        name="stream_counts_are_not_negative",
+    ),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("workspace_id", ForeignKey("workspaces.id"), nullable=False),
+    Column("stream_id", Text),
+    Column("parent_id", ForeignKey("tasks.id")),
+    Column("title", Text, nullable=False),
+    Column("description", Text),
+    Column("status", Text, nullable=False),
+    Column("assigned_agent", Text),
+    Column("notes", Text),
+    Column("blocked_reason", Text),
+    Column("files", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("checkpoints_made", Integer, nullable=False, default=0),
+    Column("created_at", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+    Column("started_at", Text),
+    Column("blocked_at", Text),
+    Column("completed_at", Text),
+    ForeignKeyConstraint(
+        ["workspace_id", "stream_id"], ["streams.workspace_id", "streams.stream_id"]
+    ),
+    sqlite_autoincrement=True,
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("task_id", ForeignKey("tasks.id"), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("execution_phase", Text),
+    Column("execution_step", Text),
+    Column("agent_context", Text),
+    Column("draft_content", Text),
+    Column("draft_type", Text),
+    Column("pause_metadata", Text),
+    Column("snapshot", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    UniqueConstraint("task_id", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+Index("tasks_by_workspace", tasks.c.workspace_id, tasks.c.id)
+Index("tasks_by_stream", tasks.c.workspace_id, tasks.c.stream_id, tasks.c.id)
+Index("tasks_by_parent", tasks.c.parent_id)
+Index(
+    "tasks_blocked",
+    tasks.c.workspace_id,
+    tasks.c.stream_id,
+    tasks.c.blocked_at,
+    sqlite_where=tasks.c.status == "blocked",
+    postgresql_where=tasks.c.status == "blocked",
+)
+Index("checkpoints_by_expiry", checkpoints.c.expires_at)

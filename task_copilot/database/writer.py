@@ -1,0 +1,101 @@
+"""The one thread of a process that writes, awaited from asyncio."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from task_copilot.database.committer import Committer, Outcome
+from task_copilot.database.transaction import Operation
+from task_copilot.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 10_000
+"""Operations that may wait for the thread; the next is refused."""
+
+T = TypeVar("T")
+RowT = TypeVar("RowT")
+
+
+class Writer(Generic[RowT]):
+    """Queues operations for the writing thread and brings their results back.
+
+    `publish` is called in the event loop after each commit, before the results arrive,
+    with the new rows of the log.
+    """
+
+    def __init__(
+        self,
+        committer: Committer[RowT],
+        publish: Callable[[list[RowT]], None],
+    ) -> None:
+        self._committer = committer
+        self._publish = publish
+        self._loop = asyncio.get_running_loop()
+        self._operations: deque[Operation[Any]] = deque()
+        self._futures: deque[asyncio.Future[Any]] = deque()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Commits `operation` and returns its result; it is on disk by then.
+
+        Raises what the operation raised, or StorageError; then nothing was written.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        with self._changed:
+            if self._stopping or len(self._operations) >= MAX_WAITING:
+                raise StorageError("Too many changes are waiting. Nothing was written; try again.")
+            self._operations.append(operation)
+            self._futures.append(future)
+            self._changed.notify()
+        return await future
+
+    def _work(self) -> None:
+        waiting: deque[Operation[Any]] = deque()
+        futures: deque[asyncio.Future[Any]] = deque()
+        while self._collect(waiting, futures):
+            try:
+                outcomes, rows = self._committer.commit(waiting)
+            except BaseException as error:
+                logger.exception("A change could not be written; its caller is told so.")
+                outcomes, rows = [Outcome(error=error) for _ in futures], []
+                waiting.clear()
+            done = [futures.popleft() for _ in outcomes]
+            self._loop.call_soon_threadsafe(self._finish, done, outcomes, rows)
+        self._committer.close()
+
+    def _collect(self, waiting: deque[Operation[Any]], futures: deque[asyncio.Future[Any]]) -> bool:
+        with self._changed:
+            while not (waiting or self._operations or self._stopping):
+                self._changed.wait()
+            waiting.extend(self._operations)
+            futures.extend(self._futures)
+            self._operations.clear()
+            self._futures.clear()
+        return bool(waiting)
+
+    def _finish(
+        self, futures: list[asyncio.Future[Any]], outcomes: list[Outcome], rows: list[RowT]
+    ) -> None:
+        if rows:
+            self._publish(rows)
+        for future, outcome in zip(futures, outcomes, strict=True):
+            if future.cancelled():
+                continue
+            if outcome.error is not None:
+                future.set_exception(outcome.error)
+            else:
+                future.set_result(outcome.result)
+
+    async def close(self, timeout: float) -> None:
+        """Lets the thread finish what it has begun, for at most `timeout` seconds."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join, timeout)

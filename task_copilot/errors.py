@@ -1,0 +1,48 @@
+"""Every expected failure of the program.
+
+    TaskCopilotError
+    ├── InvalidInput        an argument is not allowed; the message says which and what is
+    │   └── NotFound        an id that names nothing here; the message says what does exist
+    └── StorageError        the database cannot do it now; nothing was written
+        ├── StorageBusy     other processes held the write lock for too long
+        └── SchemaMismatch  the database belongs to another version of the program
+
+A message is one or two short sentences for the person or agent who can mend it, without
+a traceback. Whatever is not one of these is a defect and is logged with its traceback.
+"""
+
+
+class TaskCopilotError(Exception):
+    """Base of every expected failure; ``str()`` of it is what the user reads."""
+
+    code = "ERROR"
+
+
+class InvalidInput(TaskCopilotError):
+    """The request is not allowed as it stands. Nothing was changed."""
+
+    code = "INVALID_INPUT"
+
+
+class NotFound(InvalidInput):
+    """The request names something that does not exist here. Nothing was changed."""
+
+    code = "NOT_FOUND"
+
+
+class StorageError(TaskCopilotError):
+    """The database could not serve the request. Nothing was written."""
+
+    code = "STORAGE_ERROR"
+
+
+class StorageBusy(StorageError):
+    """Other processes kept the write lock for the whole time that a write may wait."""
+
+    code = "STORAGE_BUSY"
+
+
+class SchemaMismatch(StorageError):
+    """The stored tables are of another version than this program."""
+
+    code = "SCHEMA_MISMATCH"

@@ -1,0 +1,186 @@
+"""The hub: the process that holds the port and serves events and HTTP."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Iterator
+from enum import Enum
+
+import httpx2
+import uvicorn
+
+from task_copilot.clock import Clock
+from task_copilot.events.bus import Bus
+from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
+from task_copilot.protocols import ImpatientHttp, PatientWebSocket
+from task_copilot.settings import Settings
+from task_copilot.web import SERVICE, build_app
+
+logger = logging.getLogger(__name__)
+
+PORTS_TRIED = 10
+"""The wanted port and the nine after it: 9090 to 9099."""
+
+PROBE_SECONDS = 2.0
+STOP_SECONDS = 0.15
+"""Listeners get their close code within this time when the hub stops; Claude Code kills a
+server half a second after it asked it to end."""
+
+BACKLOG = 256
+
+
+class Holder(Enum):
+    """Who has a port that could not be bound."""
+
+    SAME_DATABASE = "another Task Copilot process on this database"
+    OTHER = "another program"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Hub:
+    """Serves one database's events on the first port that is free."""
+
+    def __init__(self, settings: Settings, bus: Bus, clock: Clock) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._clock = clock
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self.port: int | None = None
+
+    @property
+    def address(self) -> str:
+        """Where events and HTTP are served."""
+        return f"http://{_in_url(self._settings.host)}:{self.port}"
+
+    async def start(self) -> bool:
+        """Binds a port and serves; False if another process serves this database already."""
+        listening = await self._bind()
+        if listening is None:
+            return False
+        limits = WebSocketLimits(
+            max_listeners=self._settings.max_listeners,
+            max_patterns=self._settings.max_patterns,
+            ping_interval=self._settings.ping_interval,
+            listener_timeout=self._settings.listener_timeout,
+        )
+        self.port = listening.getsockname()[1]
+        websocket = WebSocketEndpoint(self._bus, limits, self._clock)
+        app = build_app(self._bus, websocket, self._clock, port=self.port)
+        self._server = _Server(_configuration(app, self._settings))
+        self._serving = asyncio.create_task(self._serve(self._server, listening))
+        return True
+
+    async def _serve(self, server: _Server, listening: socket.socket) -> None:
+        try:
+            await server.serve(sockets=[listening])
+        except Exception:
+            logger.exception("Events and HTTP are no longer served; the tools go on working.")
+
+    async def _bind(self) -> socket.socket | None:
+        wanted = self._settings.port
+        for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
+            try:
+                listening = bind(self._settings.host, port)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    logger.error(  # noqa: TRY400 - expected, no traceback
+                        "Events are not served: %s port %d: %s. The tools work; set "
+                        "TASK_COPILOT_HOST or TASK_COPILOT_PORT.",
+                        *(self._settings.host, port, error.strerror),
+                    )
+                    return None
+                if await self._holder_of(port) is Holder.SAME_DATABASE:
+                    logger.warning(
+                        "Events on port %d are served by another Task Copilot process; the "
+                        "tools of this one work, and its events are stored.",
+                        port,
+                    )
+                    return None
+                continue
+            if port != wanted:
+                logger.warning(
+                    "Port %d is held by another program: events are served on port %d.",
+                    *(wanted, port),
+                )
+            return listening
+        logger.error(
+            "Events are not served: ports %d to %d are held by other programs. The tools work; "
+            "set TASK_COPILOT_PORT to a free port.",
+            *(wanted, wanted + PORTS_TRIED - 1),
+        )
+        return None
+
+    async def _holder_of(self, port: int) -> Holder:
+        url = f"http://{_in_url(self._settings.host)}:{port}/health"
+        try:
+            async with httpx2.AsyncClient(trust_env=False, timeout=PROBE_SECONDS) as client:
+                answer = (await client.get(url)).json()
+        except (httpx2.HTTPError, ValueError):
+            return Holder.OTHER
+        ours = isinstance(answer, dict) and answer.get("service") == SERVICE
+        if ours and answer.get("epoch") == self._bus.epoch:
+            return Holder.SAME_DATABASE
+        return Holder.OTHER
+
+    async def stop(self) -> None:
+        """Closes every listener with 1012, "come back at once", and lets go of the port."""
+        if self._server is None or self._serving is None:
+            return
+        self._server.should_exit = True
+        if self._server.started:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._server.shutdown(), STOP_SECONDS)
+        self._serving.cancel()
+        await asyncio.gather(self._serving, return_exceptions=True)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; raises OSError.
+
+    IPPROTO_TCP is said because asyncio sets TCP_NODELAY only where it is; without that each
+    small frame waits 40 ms for the client's acknowledgement.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR shares the port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _configuration(app: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=ImpatientHttp,
+        ws=PatientWebSocket,
+        ws_max_size=settings.max_message_bytes,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )

@@ -1,0 +1,101 @@
+"""Every setting of the program, declared once.
+
+The command line's flags, their environment twins, the help texts and the checks all come
+from the fields of `Settings`. A flag wins over its environment variable, which wins over
+the default.
+"""
+
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+ENVIRONMENT_PREFIX = "TASK_COPILOT_"
+
+
+def setting(
+    default: Any,
+    about: str,
+    *,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """One field of `Settings` with all that its surfaces need."""
+    bounds = {"about": about, "choices": choices, "minimum": minimum, "maximum": maximum}
+    if callable(default):
+        return field(default_factory=default, metadata=bounds)
+    return field(default=default, metadata=bounds)
+
+
+def data_directory() -> Path:
+    """The user's folder for this program's data, by the habits of the operating system."""
+    return Path(platformdirs.user_data_dir("task-copilot", appauthor=False))
+
+
+def default_database_url() -> str:
+    """A SQLite file in the user's data directory."""
+    return f"sqlite:///{data_directory() / 'task-copilot.db'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a user can set; read the fields' texts for units and limits."""
+
+    database_url: str = setting(
+        default_database_url,
+        "Database that all sessions share. [default: a SQLite file in the data directory]",
+    )
+    host: str = setting("127.0.0.1", "Loopback address on which events and HTTP are served.")
+    port: int = setting(9090, "Port for events and HTTP.", minimum=1, maximum=65535)
+    workspace: str | None = setting(
+        None, "Folder or name of the workspace. [default: the git repository of the folder]"
+    )
+    agent: str | None = setting(
+        None, "Who acts, where a call does not say. [default: the client's name and a short id]"
+    )
+    log_level: str = setting(
+        "warning", "How much is said on stderr.", choices=("debug", "info", "warning", "error")
+    )
+    durability: str = setting(
+        "full",
+        "'full': a change that was answered survives a power cut; 'normal': a crash only.",
+        choices=("full", "normal"),
+    )
+    checkpoints_kept: int = setting(
+        5, "Newest checkpoints kept of each task.", minimum=1, maximum=1000
+    )
+    max_listeners: int = setting(
+        100, "WebSocket connections at once; the next gets 503.", minimum=1, maximum=100_000
+    )
+    max_patterns: int = setting(50, "Topic patterns of one connection.", minimum=1, maximum=10_000)
+    max_message_bytes: int = setting(
+        65_536, "Bytes of one message from a listener.", minimum=1024, maximum=16_777_216
+    )
+    ping_interval: float = setting(
+        30.0, "Seconds between pings to a listener.", minimum=0.05, maximum=3600
+    )
+    listener_timeout: float = setting(
+        60.0, "Seconds without an answer before a listener is dropped.", minimum=0.1, maximum=7200
+    )
+
+
+def declared() -> tuple[Field[Any], ...]:
+    """The declarations, in the order in which help shows them."""
+    return fields(Settings)
+
+
+def flag(declaration: Field[Any]) -> str:
+    """The command line's name of a setting: ``--database-url``."""
+    return "--" + declaration.name.replace("_", "-")
+
+
+def environment_variable(declaration: Field[Any]) -> str:
+    """The environment's name of a setting: ``TASK_COPILOT_DATABASE_URL``."""
+    return ENVIRONMENT_PREFIX + declaration.name.upper()
+
+
+def shown_default(declaration: Field[Any]) -> Any:
+    """The default to show in help; None where the text says it in words."""
+    return None if declaration.default is MISSING else declaration.default

@@ -1,0 +1,41 @@
+"""In CI every test has to run: one that is skipped or expected to fail fails the whole run."""
+
+import os
+
+import pytest
+
+_NOT_RUN = pytest.StashKey[list[str]]()
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+class _EverythingRuns:
+    """Collects the skips, expected failures and unexpected passes of tests and of whole files."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._not_run = config.stash.setdefault(_NOT_RUN, [])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped or hasattr(report, "wasxfail"):
+            self._not_run.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._not_run.append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self._not_run and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._not_run:
+            terminalreporter.section("did not run, and CI wants every test to run", red=True)
+            for nodeid in sorted(set(self._not_run)):
+                terminalreporter.line(nodeid)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _in_ci():
+        config.pluginmanager.register(_EverythingRuns(config), "everything-runs")

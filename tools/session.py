@@ -1,0 +1,50 @@
+"""What tools need of the process that they run in."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from task_copilot.clock import Clock
+from task_copilot.database.store import Database
+from task_copilot.database.transaction import Transaction
+from task_copilot.events.log import LogRow
+from task_copilot.location import Location
+from task_copilot.workspaces import Scope, Workspace, ensure, find
+
+T = TypeVar("T")
+
+
+@dataclass
+class ToolSession:
+    """One server's database and workspace. `open_database` raises StorageError while the
+    database cannot be used, and is asked again at the next call."""
+
+    open_database: Callable[[], Awaitable[Database[LogRow]]]
+    location: Location
+    checkpoints_kept: int
+    clock: Clock
+    _workspace: Workspace | None = None
+
+    async def write(self, actor: str, operation: Callable[[Transaction, Scope], T]) -> T:
+        """Commits `operation` in this server's workspace and returns its result."""
+
+        def run(transaction: Transaction) -> T:
+            workspace = self._workspace or ensure(transaction, self.location)
+            if workspace is not self._workspace:
+                transaction.after_commit.append(lambda: self._remember(workspace))
+            return operation(transaction, Scope(workspace, actor))
+
+        database = await self.open_database()
+        return await database.write(run)
+
+    def _remember(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    async def read(self, query: Callable[[Connection, Workspace | None], T]) -> T:
+        """The result of `query` in one read transaction; no workspace, nothing written yet."""
+        database = await self.open_database()
+        return await database.read(
+            lambda connection: query(connection, find(connection, self.location))
+        )
