@@ -20,7 +20,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
 
-demo: .venv/.project ## two agents and a listener at work, on a database of its own
+demo: .venv/.project ## three agents and a listener at work, on a database of its own
 	@$(PY) examples/demo.py $(ARGS)
 
 lint: .venv/.dev ## ruff and mypy

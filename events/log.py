@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from task_copilot.database.prepared import Prepared
 from task_copilot.database.tables import events, log
 from task_copilot.database.transaction import OutboxEntry, Transaction
 from task_copilot.events.types import Event, numbered, payload
@@ -29,10 +30,10 @@ class LogState(NamedTuple):
     head: int
 
 
-_TAKE = update(log).values(head=log.c.head + bindparam("taken")).returning(log.c.head)
-_INSERT = insert(events)
-_STATE = select(log.c.epoch, log.c.head)
-_AFTER = (
+_TAKE = Prepared(update(log).values(head=log.c.head + bindparam("taken")).returning(log.c.head))
+_INSERT = Prepared(insert(events))
+_STATE = Prepared(select(log.c.epoch, log.c.head))
+_AFTER = Prepared(
     select(events.c.seq, events.c.topic, events.c.timestamp, events.c.payload)
     .where(events.c.seq > bindparam("position"))
     .order_by(events.c.seq)
@@ -62,10 +63,10 @@ def number(transaction: Transaction) -> list[LogRow]:
     if not outbox:
         return []
     connection = transaction.connection
-    head: int = connection.execute(_TAKE, {"taken": len(outbox)}).scalar_one()
+    head: int = _TAKE.scalar(connection, {"taken": len(outbox)})
     first = head - len(outbox) + 1
-    connection.execute(
-        _INSERT,
+    _INSERT.run_many(
+        connection,
         [
             {
                 "seq": first + place,
@@ -85,11 +86,10 @@ def number(transaction: Transaction) -> list[LogRow]:
 
 def state(connection: Connection) -> LogState:
     """Where the log stands in the transaction of `connection`."""
-    epoch, head = connection.execute(_STATE).one()
-    return LogState(epoch, head)
+    return LogState(*_STATE.first(connection, {}))
 
 
 def rows_after(connection: Connection, position: int, limit: int = PAGE_ROWS) -> Sequence[LogRow]:
     """The next events after `position`, at most `limit`, in order."""
-    found = connection.execute(_AFTER, {"position": position, "count": limit})
+    found = _AFTER.all(connection, {"position": position, "count": limit})
     return [LogRow(row[0], row[1], row[2], numbered(row[0], row[3])) for row in found]

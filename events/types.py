@@ -6,13 +6,17 @@ form; nothing else builds events for the wire.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, ClassVar, Literal
 
 from task_copilot import jsontext
 
 MAX_EVENT_BYTES = 32 * 1024
 """An event's largest payload; the largest changes are left out beyond it."""
+
+MAX_BYTES_OF_A_CHARACTER = 4
 
 MAX_CHANGE_BYTES = 2 * 1024
 """A value in `changes` that is larger appears as ``{"omitted": bytes}``."""
@@ -234,15 +238,20 @@ def camel(name: str) -> str:
     return re.sub(r"_([a-z])", lambda found: found.group(1).upper(), name)
 
 
-_WIRE_FIELDS = {
-    event_class: tuple((item.name, camel(item.name)) for item in fields(event_class))
+_WIRE_NAMES = {
+    event_class: tuple(camel(item.name) for item in fields(event_class))
+    for event_class in EVENT_CLASSES
+}
+_VALUES = {
+    event_class: attrgetter(*(item.name for item in fields(event_class)))
     for event_class in EVENT_CLASSES
 }
 
 
 def data(event: Event) -> dict[str, Any]:
     """The ``data`` of an event: every field, camelCase, ready for JSON."""
-    found = {wire: getattr(event, name) for name, wire in _WIRE_FIELDS[type(event)]}
+    kind = type(event)
+    found = dict(zip(_WIRE_NAMES[kind], _VALUES[kind](event), strict=True))
     if isinstance(event, TaskUpdated):
         found["changes"] = [_wire_change(change) for change in event.changes]
     return found
@@ -272,14 +281,20 @@ def payload(event: Event, *, actor: str, timestamp: str) -> str:
         "data": data(event),
     }
     text = jsontext.encode(content)
-    changes = content["data"].get("changes", ())  # type: ignore[attr-defined]
+    if len(text) * MAX_BYTES_OF_A_CHARACTER > MAX_EVENT_BYTES:
+        text = _shortened(content)
+    return text
+
+
+def _shortened(content: dict[str, Any]) -> str:
+    """The text of an event that fits: its largest changes are left out first."""
+    changes: Iterable[dict[str, Any]] = content["data"].get("changes", ())
     for change in sorted(changes, key=jsontext.size, reverse=True):
-        if len(text.encode()) <= MAX_EVENT_BYTES:
+        if jsontext.size(content) <= MAX_EVENT_BYTES:
             break
         change["oldValue"] = {"omitted": jsontext.size(change["oldValue"])}
         change["newValue"] = {"omitted": jsontext.size(change["newValue"])}
-        text = jsontext.encode(content)
-    return text
+    return jsontext.encode(content)
 
 
 def numbered(seq: int, stored: str) -> str:

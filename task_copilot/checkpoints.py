@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from task_copilot import jsontext, task_queries, tasks
 from task_copilot.clock import minutes_after
+from task_copilot.database.prepared import Prepared
 from task_copilot.database.tables import checkpoints, workspaces
 from task_copilot.database.tables import tasks as tasks_table
 from task_copilot.database.transaction import Transaction
@@ -78,30 +79,35 @@ class CheckpointSummary:
     has_draft: bool
 
 
-_INSERT = insert(checkpoints).returning(checkpoints.c.id)
-_NEXT_SEQUENCE = (
+_INSERT = Prepared(
+    insert(checkpoints).returning(checkpoints.c.id),
+    columns=[column.name for column in checkpoints.c if column.name != "id"],
+)
+_NEXT_SEQUENCE = Prepared(
     update(tasks_table)
     .where(tasks_table.c.id == bindparam("task"))
     .values(checkpoints_made=tasks_table.c.checkpoints_made + 1)
     .returning(tasks_table.c.checkpoints_made)
 )
-_SUPERFLUOUS = (
+_SUPERFLUOUS = Prepared(
     select(checkpoints.c.id, checkpoints.c.sequence, checkpoints.c.expires_at)
     .where(checkpoints.c.task_id == bindparam("task"))
     .order_by(checkpoints.c.id.desc())
     .limit(-1)
     .offset(bindparam("kept"))
 )
-_DELETE = delete(checkpoints).where(checkpoints.c.id == bindparam("checkpoint"))
+_DELETE = Prepared(delete(checkpoints).where(checkpoints.c.id == bindparam("checkpoint")))
 _OF_TASK = select(checkpoints).where(
     checkpoints.c.task_id == bindparam("task"), checkpoints.c.expires_at > bindparam("now")
 )
-_LATEST = _OF_TASK.order_by(checkpoints.c.id.desc()).limit(1)
-_ONE = _OF_TASK.where(checkpoints.c.id == bindparam("checkpoint"))
-_OWNER = select(checkpoints.c.task_id, checkpoints.c.expires_at).where(
-    checkpoints.c.id == bindparam("checkpoint")
+_LATEST = Prepared(_OF_TASK.order_by(checkpoints.c.id.desc()).limit(1))
+_ONE = Prepared(_OF_TASK.where(checkpoints.c.id == bindparam("checkpoint")))
+_OWNER = Prepared(
+    select(checkpoints.c.task_id, checkpoints.c.expires_at).where(
+        checkpoints.c.id == bindparam("checkpoint")
+    )
 )
-_SUMMARIES = (
+_SUMMARIES = Prepared(
     select(
         *(checkpoints.c.id, checkpoints.c.sequence, checkpoints.c.trigger),
         *(checkpoints.c.execution_phase, checkpoints.c.execution_step),
@@ -112,7 +118,7 @@ _SUMMARIES = (
     .order_by(checkpoints.c.id.desc())
     .limit(bindparam("count"))
 )
-_EXPIRED = (
+_EXPIRED = Prepared(
     select(
         *(checkpoints.c.id, checkpoints.c.sequence, checkpoints.c.task_id),
         *(tasks_table.c.title, tasks_table.c.stream_id, workspaces.c.name),
@@ -121,7 +127,7 @@ _EXPIRED = (
     .join(workspaces, workspaces.c.id == tasks_table.c.workspace_id)
     .where(checkpoints.c.expires_at <= bindparam("now"))
     .order_by(checkpoints.c.expires_at)
-    .limit(EXPIRED_AT_ONCE)
+    .limit(bindparam("count"))
 )
 
 
@@ -153,7 +159,7 @@ def _insert(transaction: Transaction, task: tasks.Task, new: NewCheckpoint) -> C
     default = MINUTES_KEPT_MANUAL if new.trigger == "manual" else MINUTES_KEPT_AUTOMATIC
     values: dict[str, Any] = {
         "task_id": task.id,
-        "sequence": connection.execute(_NEXT_SEQUENCE, {"task": task.id}).scalar_one(),
+        "sequence": _NEXT_SEQUENCE.scalar(connection, {"task": task.id}),
         "trigger": new.trigger,
         "execution_phase": new.execution_phase,
         "draft_content": new.draft_content,
@@ -170,7 +176,7 @@ def _insert(transaction: Transaction, task: tasks.Task, new: NewCheckpoint) -> C
         "snapshot": snapshot(connection, task),
     }
     texts = {k: None if v is None else jsontext.encode(v) for k, v in objects.items()}
-    number = connection.execute(_INSERT, {**values, **texts}).scalar_one()
+    number = _INSERT.scalar(connection, {**values, **texts})
     return Checkpoint(id=number, **values, **objects)
 
 
@@ -192,9 +198,8 @@ def snapshot(connection: Connection, task: tasks.Task) -> dict[str, Any]:
 
 
 def _prune(transaction: Transaction, scope: Scope, task: tasks.Task, kept: int) -> None:
-    found = transaction.connection.execute(_SUPERFLUOUS, {"task": task.id, "kept": kept})
-    for row in found.all():
-        transaction.connection.execute(_DELETE, {"checkpoint": row.id})
+    for row in _SUPERFLUOUS.all(transaction.connection, {"task": task.id, "kept": kept}):
+        _DELETE.run(transaction.connection, {"checkpoint": row.id})
         if row.expires_at <= transaction.now:
             fields = _event_fields(scope.workspace.name, task, row.id, row.sequence)
             event = CheckpointExpired(**fields, expired_at=transaction.now)
@@ -224,20 +229,19 @@ def find(
     found, _stream = tasks.find(connection, workspace, task, "taskId")
     arguments = {"task": task, "now": now}
     if number is None:
-        row = connection.execute(_LATEST, arguments).mappings().first()
+        row = _LATEST.first(connection, arguments)
     else:
-        found_one = connection.execute(_ONE, {**arguments, "checkpoint": number})
-        row = found_one.mappings().first()
+        row = _ONE.first(connection, {**arguments, "checkpoint": number})
     if row is None:
         raise _missing(connection, task, number, now)
-    values = dict(row)
+    values = row._asdict()
     for name in ("execution_step", "agent_context", "pause_metadata", "snapshot"):
         values[name] = None if values[name] is None else jsontext.decode(values[name])
     return found, Checkpoint(**values)
 
 
 def _missing(connection: Connection, task: int, number: int | None, now: str) -> NotFound:
-    newest = connection.execute(_LATEST, {"task": task, "now": now}).first()
+    newest = _LATEST.first(connection, {"task": task, "now": now})
     advice = (
         "It has none that has not expired; checkpoint_create makes one."
         if newest is None
@@ -249,7 +253,7 @@ def _missing(connection: Connection, task: int, number: int | None, now: str) ->
 
 
 def _why(connection: Connection, task: int, number: int) -> str:
-    owner = connection.execute(_OWNER, {"checkpoint": number}).first()
+    owner = _OWNER.first(connection, {"checkpoint": number})
     if owner is None:
         return f"{task_id(task)} has no checkpoint {checkpoint_id(number)}"
     if owner.task_id != task:
@@ -272,10 +276,10 @@ def resume(
 
 def newest(connection: Connection, task: int, now: str, limit: int) -> list[CheckpointSummary]:
     """The newest checkpoints of a task that have not expired, newest first."""
-    rows = connection.execute(_SUMMARIES, {"task": task, "now": now, "count": limit}).mappings()
+    rows = _SUMMARIES.all(connection, {"task": task, "now": now, "count": limit})
     found = []
     for row in rows:
-        values = dict(row)
+        values = row._asdict()
         step = values["execution_step"]
         values["execution_step"] = None if step is None else jsontext.decode(step)
         values["has_draft"] = bool(values["has_draft"])
@@ -285,7 +289,7 @@ def newest(connection: Connection, task: int, now: str, limit: int) -> list[Chec
 
 def any_expired(connection: Connection, now: str) -> bool:
     """Whether `expire` would remove something."""
-    return connection.execute(_EXPIRED.limit(1), {"now": now}).first() is not None
+    return _EXPIRED.first(connection, {"now": now, "count": 1}) is not None
 
 
 def expire(transaction: Transaction) -> int:
@@ -293,9 +297,9 @@ def expire(transaction: Transaction) -> int:
 
     At most `EXPIRED_AT_ONCE`: call again while it returns so many.
     """
-    rows = transaction.connection.execute(_EXPIRED, {"now": transaction.now}).all()
+    rows = _EXPIRED.all(transaction.connection, {"now": transaction.now, "count": EXPIRED_AT_ONCE})
     for row in rows:
-        transaction.connection.execute(_DELETE, {"checkpoint": row.id})
+        _DELETE.run(transaction.connection, {"checkpoint": row.id})
         event = CheckpointExpired(
             workspace=row.name,
             checkpoint_id=checkpoint_id(row.id),

@@ -12,7 +12,7 @@ Clock = Callable[[], str]
 
 def timestamp(moment: datetime) -> str:
     """The text of an aware datetime: ``2026-01-08T12:00:30.125Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def system_clock() -> str:

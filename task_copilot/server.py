@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -58,7 +59,9 @@ class Process:
 
     async def _open(self) -> "tuple[Application, ToolSession]":
         # In a thread: the imports alone would keep the first calls waiting.
-        return self._assemble(await asyncio.to_thread(self._load))
+        database = await asyncio.to_thread(self._load)
+        gc.freeze()  # what was just imported stays: no collection needs to look at it again
+        return self._assemble(database)
 
     def _load(self) -> "Database[LogRow]":
         import task_copilot.tools.operations  # noqa: F401

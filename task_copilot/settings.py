@@ -45,7 +45,7 @@ class Settings:
 
     database_url: str = setting(
         default_database_url,
-        "Database that all sessions share. [default: a SQLite file in the data directory]",
+        "Database that all sessions share.",
     )
     host: str = setting("127.0.0.1", "Loopback address on which events and HTTP are served.")
     port: int = setting(9090, "Port for events and HTTP.", minimum=1, maximum=65535)
@@ -97,5 +97,7 @@ def environment_variable(declaration: Field[Any]) -> str:
 
 
 def shown_default(declaration: Field[Any]) -> Any:
-    """The default to show in help; None where the text says it in words."""
-    return None if declaration.default is MISSING else declaration.default
+    """The default as help shows it; None where the text says it in words."""
+    if declaration.default_factory is not MISSING:
+        return declaration.default_factory()
+    return declaration.default

@@ -5,13 +5,14 @@ that its progress costs the same with ten tasks as with a hundred thousand.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from task_copilot import jsontext
 from task_copilot.clock import milliseconds_between
+from task_copilot.database.prepared import Prepared
 from task_copilot.database.tables import streams, tasks
 from task_copilot.database.transaction import Transaction
 from task_copilot.errors import InvalidInput
@@ -42,8 +43,7 @@ class StreamChange:
     dependencies: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
+class Stream(NamedTuple):
     """A stream's row. Cancelled tasks count nowhere."""
 
     stream_id: str
@@ -102,10 +102,10 @@ STREAM_COLUMNS = (
 _SELECT = select(streams.c.stream_id, *STREAM_COLUMNS).where(
     streams.c.workspace_id == bindparam("workspace")
 )
-_SELECT_ONE = _SELECT.where(streams.c.stream_id == bindparam("stream"))
-_SELECT_ALL = _SELECT.order_by(streams.c.created_at, streams.c.stream_id)
-_INSERT = insert(streams)
-_UPDATE = (
+_SELECT_ONE = Prepared(_SELECT.where(streams.c.stream_id == bindparam("stream")))
+_SELECT_ALL = Prepared(_SELECT.order_by(streams.c.created_at, streams.c.stream_id))
+_INSERT = Prepared(insert(streams))
+_UPDATE = Prepared(
     update(streams)
     .where(
         streams.c.workspace_id == bindparam("in_workspace"),
@@ -121,10 +121,12 @@ _UPDATE = (
         }
     )
 )
-_DEPENDENCIES = select(streams.c.stream_id, streams.c.dependencies).where(
-    streams.c.workspace_id == bindparam("workspace")
+_DEPENDENCIES = Prepared(
+    select(streams.c.stream_id, streams.c.dependencies).where(
+        streams.c.workspace_id == bindparam("workspace")
+    )
 )
-_BLOCKED_TASKS = (
+_BLOCKED_TASKS = Prepared(
     select(tasks.c.id, tasks.c.blocked_reason)
     .where(
         tasks.c.workspace_id == bindparam("workspace"),
@@ -155,13 +157,13 @@ def from_row(row: Any) -> Stream:
 
 def find(connection: Connection, workspace_id: int, stream_id: str) -> Stream | None:
     """The stream, or None if no task has named it yet."""
-    row = connection.execute(_SELECT_ONE, {"workspace": workspace_id, "stream": stream_id}).first()
+    row = _SELECT_ONE.first(connection, {"workspace": workspace_id, "stream": stream_id})
     return None if row is None else from_row(row)
 
 
 def every(connection: Connection, workspace_id: int) -> list[Stream]:
     """All streams of a workspace in the order in which they were made."""
-    return [from_row(row) for row in connection.execute(_SELECT_ALL, {"workspace": workspace_id})]
+    return [from_row(row) for row in _SELECT_ALL.all(connection, {"workspace": workspace_id})]
 
 
 def waiting_for(stream: Stream, all_streams: Iterable[Stream]) -> list[str]:
@@ -209,8 +211,7 @@ def with_change(
         dependencies = tuple(dict.fromkeys(change.dependencies))
     if dependencies != stream.dependencies:
         _refuse_cycle(connection, scope.workspace.id, stream.stream_id, dependencies)
-    return replace(
-        stream,
+    return stream._replace(
         name=change.name or stream.name,
         phase=change.phase or stream.phase,
         dependencies=dependencies,
@@ -228,7 +229,7 @@ def new_stream(connection: Connection, scope: Scope, change: StreamChange) -> St
 def _refuse_cycle(
     connection: Connection, workspace_id: int, stream_id: str, dependencies: tuple[str, ...]
 ) -> None:
-    rows = connection.execute(_DEPENDENCIES, {"workspace": workspace_id})
+    rows = _DEPENDENCIES.all(connection, {"workspace": workspace_id})
     graph = {row.stream_id: tuple(jsontext.decode(row.dependencies)) for row in rows}
     cycle = find_cycle({**graph, stream_id: dependencies}, stream_id)
     if cycle:
@@ -266,8 +267,7 @@ def count(stream: Stream, old: TaskStatus | None, new: TaskStatus | None) -> Str
         changed[old] -= 1
     if new is not None:
         changed[new] += 1
-    return replace(
-        stream,
+    return stream._replace(
         pending=stream.pending + changed["pending"],
         in_progress=stream.in_progress + changed["in_progress"],
         blocked=stream.blocked + changed["blocked"],
@@ -283,7 +283,7 @@ def save(transaction: Transaction, scope: Scope, before: Stream | None, after: S
     after = _with_milestones(after, transaction.now)
     if before is None:
         _write_new(transaction, scope, after)
-    elif before == replace(after, updated_at=before.updated_at):
+    elif before == after._replace(updated_at=before.updated_at):
         return before
     else:
         _write(transaction, scope, after)
@@ -292,8 +292,7 @@ def save(transaction: Transaction, scope: Scope, before: Stream | None, after: S
 
 def _with_milestones(stream: Stream, now: str) -> Stream:
     moved = stream.in_progress or stream.blocked or stream.completed
-    return replace(
-        stream,
+    return stream._replace(
         started_at=stream.started_at or (now if moved else None),
         completed_at=(stream.completed_at or now) if stream.all_done else None,
         updated_at=now,
@@ -318,13 +317,13 @@ def _row_values(stream: Stream) -> dict[str, Any]:
 def _write_new(transaction: Transaction, scope: Scope, stream: Stream) -> None:
     key = {"workspace_id": scope.workspace.id, "stream_id": stream.stream_id}
     values = {**key, **_row_values(stream), "created_at": transaction.now}
-    transaction.connection.execute(_INSERT, values)
+    _INSERT.run(transaction.connection, values)
 
 
 def _write(transaction: Transaction, scope: Scope, stream: Stream) -> None:
     key = {"in_workspace": scope.workspace.id, "of_stream": stream.stream_id}
     values = {f"new_{name}": value for name, value in _row_values(stream).items()}
-    transaction.connection.execute(_UPDATE, {**key, **values})
+    _UPDATE.run(transaction.connection, {**key, **values})
 
 
 def append_events(
@@ -360,9 +359,10 @@ def _completed(common: dict[str, Any], stream: Stream) -> StreamCompleted:
 def _blocked(
     transaction: Transaction, scope: Scope, common: dict[str, Any], stream: Stream
 ) -> StreamBlocked:
-    newest = transaction.connection.execute(
-        _BLOCKED_TASKS, {"workspace": scope.workspace.id, "stream": stream.stream_id}
-    ).all()
+    newest = _BLOCKED_TASKS.all(
+        transaction.connection,
+        {"workspace": scope.workspace.id, "stream": stream.stream_id},
+    )
     return StreamBlocked(
         **common,
         blocked_reason=newest[0].blocked_reason,

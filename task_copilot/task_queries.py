@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from task_copilot import jsontext
+from task_copilot.database.prepared import Prepared
 from task_copilot.database.tables import tasks
 from task_copilot.events.types import TaskStatus
-from task_copilot.ids import task_id
-from task_copilot.tasks import Task
 from task_copilot.workspaces import Workspace
 
 
@@ -43,17 +42,19 @@ class LongTexts(NamedTuple):
     metadata: Mapping[str, Any]
 
 
-_LONG = select(tasks.c.description, tasks.c.notes, tasks.c.files, tasks.c.metadata).where(
-    tasks.c.id == bindparam("task")
+_LONG = Prepared(
+    select(tasks.c.description, tasks.c.notes, tasks.c.files, tasks.c.metadata).where(
+        tasks.c.id == bindparam("task")
+    )
 )
 _LINE = select(tasks.c.id, tasks.c.status, tasks.c.stream_id, tasks.c.assigned_agent, tasks.c.title)
-_SUBTASKS = (
+_SUBTASKS = Prepared(
     _LINE.where(tasks.c.parent_id == bindparam("task"))
     .order_by(tasks.c.id)
     .limit(bindparam("count"))
 )
-_SUBTASK_COUNTS = (
-    select(tasks.c.status, func.count())
+_SUBTASK_COUNTS = Prepared(
+    select(tasks.c.status, func.count().label("number"))
     .where(tasks.c.parent_id == bindparam("task"))
     .group_by(tasks.c.status)
 )
@@ -61,7 +62,7 @@ _SUBTASK_COUNTS = (
 
 def long_texts(connection: Connection, number: int) -> LongTexts:
     """The long fields of a task that exists."""
-    row = connection.execute(_LONG, {"task": number}).one()
+    row = _LONG.first(connection, {"task": number})
     return LongTexts(
         row.description, row.notes, jsontext.decode(row.files), jsontext.decode(row.metadata)
     )
@@ -69,14 +70,13 @@ def long_texts(connection: Connection, number: int) -> LongTexts:
 
 def subtasks(connection: Connection, number: int, limit: int) -> list[TaskLine]:
     """The first subtasks of a task, oldest first."""
-    rows = connection.execute(_SUBTASKS, {"task": number, "count": limit})
+    rows = _SUBTASKS.all(connection, {"task": number, "count": limit})
     return [TaskLine(*row) for row in rows]
 
 
 def subtask_counts(connection: Connection, number: int) -> dict[str, int]:
     """How many subtasks a task has of each status."""
-    rows = connection.execute(_SUBTASK_COUNTS, {"task": number})
-    return {status: count for status, count in rows}  # noqa: C416 - a Row is no pair to mypy
+    return dict(_SUBTASK_COUNTS.all(connection, {"task": number}))
 
 
 def page(
@@ -106,8 +106,3 @@ def _conditions(workspace: Workspace, wanted: TaskFilter) -> list[ColumnElement[
     if wanted.parent is not None:
         conditions.append(tasks.c.parent_id == wanted.parent)
     return conditions
-
-
-def describe(task: Task) -> str:
-    """A task in one line, for sentences."""
-    return f"{task_id(task.id)} {task.title!r}"

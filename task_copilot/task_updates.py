@@ -1,14 +1,15 @@
 """Changing a task: what follows from its new status, stream and texts, and the events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, select, update
+from sqlalchemy import Connection, bindparam, update
 
-from task_copilot import jsontext, streams
+from task_copilot import jsontext, streams, task_queries
 from task_copilot.clock import milliseconds_between
+from task_copilot.database.prepared import Prepared
 from task_copilot.database.tables import tasks
 from task_copilot.database.transaction import Transaction
 from task_copilot.errors import InvalidInput
@@ -62,15 +63,10 @@ class TaskChange:
     metadata: Mapping[str, Any] | None = None
 
 
-_TEXTS = select(tasks.c.description, tasks.c.notes, tasks.c.files, tasks.c.metadata).where(
-    tasks.c.id == bindparam("task")
-)
-
-
 @lru_cache(maxsize=256)
-def _update_of(columns: frozenset[str]) -> Update:
+def _update_of(columns: frozenset[str]) -> Prepared:
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in sorted(columns)}
-    return update(tasks).where(tasks.c.id == bindparam("task")).values(values)
+    return Prepared(update(tasks).where(tasks.c.id == bindparam("task")).values(values))
 
 
 def update_task(transaction: Transaction, scope: Scope, number: int, change: TaskChange) -> Saved:
@@ -114,8 +110,7 @@ def update_task(transaction: Transaction, scope: Scope, number: int, change: Tas
 
 def _changed(old: Task, change: TaskChange, now: str) -> Task:
     status = change.status or old.status
-    new = replace(
-        old,
+    new = old._replace(
         title=change.title or old.title,
         status=status,
         parent_id=old.parent_id if change.parent is None else change.parent,
@@ -126,8 +121,7 @@ def _changed(old: Task, change: TaskChange, now: str) -> Task:
     )
     if status == old.status:
         return new
-    return replace(
-        new,
+    return new._replace(
         started_at=old.started_at or (now if status == "in_progress" else None),
         blocked_at=now if status == "blocked" else None,
         completed_at=now if status == "completed" else None,
@@ -162,16 +156,14 @@ def _changed_texts(
     given = {name: value for name, value in given.items() if value is not None}
     if not given:
         return {}, {}
-    row = connection.execute(_TEXTS, {"task": number}).mappings().one()
-    before: dict[str, Any] = {}
-    after: dict[str, Any] = {}
-    for name, value in given.items():
-        if name in {"files", "metadata"}:
-            before[name] = jsontext.decode(row[name])
-            after[name] = _merged(before[name], value) if name == "metadata" else list(value)
-        else:
-            before[name], after[name] = row[name], value or None
-    return before, after
+    stored = task_queries.long_texts(connection, number)._asdict()
+    after = {
+        name: _merged(stored[name], value)
+        if name == "metadata"
+        else (list(value) if name == "files" else value or None)
+        for name, value in given.items()
+    }
+    return {name: stored[name] for name in given}, after
 
 
 def _merged(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -217,7 +209,7 @@ def _refuse_stream_fields(change: TaskChange) -> None:
 def _write(transaction: Transaction, old: Task, new: Task, texts: Mapping[str, Any]) -> None:
     values: dict[str, Any] = {
         name: getattr(new, name)
-        for name in Task.__slots__
+        for name in Task._fields
         if getattr(new, name) != getattr(old, name)
     }
     values["updated_at"] = new.updated_at
@@ -225,7 +217,7 @@ def _write(transaction: Transaction, old: Task, new: Task, texts: Mapping[str, A
         values[name] = jsontext.encode(value) if name in {"files", "metadata"} else value
     statement = _update_of(frozenset(values))
     arguments = {f"new_{name}": value for name, value in values.items()}
-    transaction.connection.execute(statement, {"task": old.id, **arguments})
+    statement.run(transaction.connection, {"task": old.id, **arguments})
 
 
 _COMPARED = ("title", "status", "assigned_agent", "blocked_reason", "stream_id")

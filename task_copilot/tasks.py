@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, insert, select
 
 from task_copilot import jsontext, streams
+from task_copilot.database.prepared import Prepared
 from task_copilot.database.tables import streams as streams_table
 from task_copilot.database.tables import tasks, workspaces
 from task_copilot.database.transaction import Transaction
@@ -35,8 +36,7 @@ class NewTask:
     metadata: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(NamedTuple):
     """A task's row without its long texts, which most changes do not need."""
 
     id: int
@@ -68,7 +68,7 @@ _COLUMNS = (
     *(tasks.c.parent_id, tasks.c.assigned_agent, tasks.c.blocked_reason, tasks.c.created_at),
     *(tasks.c.updated_at, tasks.c.started_at, tasks.c.blocked_at, tasks.c.completed_at),
 )
-_WITH_STREAM = (
+_WITH_STREAM = Prepared(
     select(*_COLUMNS, *streams.STREAM_COLUMNS)
     .select_from(
         tasks.outerjoin(
@@ -81,14 +81,21 @@ _WITH_STREAM = (
     )
     .where(tasks.c.id == bindparam("task"))
 )
-_INSERT = insert(tasks).returning(tasks.c.id)
-_NEWEST = (
+_INSERT = Prepared(
+    insert(tasks).returning(tasks.c.id),
+    columns=(
+        *("workspace_id", "stream_id", "parent_id", "title", "description", "status"),
+        *("assigned_agent", "files", "metadata", "checkpoints_made", "created_at", "updated_at"),
+    ),
+)
+_NEWEST = Prepared(
     select(tasks.c.id)
     .where(tasks.c.workspace_id == bindparam("workspace"))
     .order_by(tasks.c.id.desc())
     .limit(1)
 )
-_OWNER = (
+_PARENT = Prepared(select(tasks.c.parent_id).where(tasks.c.id == bindparam("task")))
+_OWNER = Prepared(
     select(workspaces.c.name)
     .join(tasks, tasks.c.workspace_id == workspaces.c.id)
     .where(tasks.c.id == bindparam("task"))
@@ -102,7 +109,7 @@ def find(
 
     Raises NotFound, naming `argument`, where there is none or it is of another workspace.
     """
-    row = connection.execute(_WITH_STREAM, {"task": number}).first()
+    row = _WITH_STREAM.first(connection, {"task": number})
     if row is None or workspace is None or row.workspace_id != workspace.id:
         raise _missing(connection, workspace, number, argument)
     return _from_row(row), (None if row.stream_id is None else streams.from_row(row))
@@ -128,14 +135,12 @@ def _from_row(row: Any) -> Task:
 def _missing(
     connection: Connection, workspace: Workspace | None, number: int, argument: str
 ) -> NotFound:
-    owner = connection.execute(_OWNER, {"task": number}).scalar()
+    owner = _OWNER.scalar(connection, {"task": number})
     if owner is not None:
         return NotFound(
             f"{argument}: {task_id(number)} belongs to the workspace {owner!r}, not to this one."
         )
-    newest = (
-        connection.execute(_NEWEST, {"workspace": workspace.id}).scalar() if workspace else None
-    )
+    newest = _NEWEST.scalar(connection, {"workspace": workspace.id}) if workspace else None
     advice = (
         f"The newest is {task_id(newest)}; task_list shows them."
         if newest is not None
@@ -193,7 +198,7 @@ def _insert(
         "created_at": transaction.now,
         "updated_at": transaction.now,
     }
-    number = transaction.connection.execute(_INSERT, values).scalar_one()
+    number = _INSERT.scalar(transaction.connection, values)
     return Task(
         id=number,
         title=new.title,
@@ -223,7 +228,6 @@ def bounded_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def refuse_loop(connection: Connection, task: int | None, parent: int) -> None:
     """Refuses a parent that is the task itself or below it, and nesting without end."""
-    query = select(tasks.c.parent_id).where(tasks.c.id == bindparam("task"))
     current: int | None = parent
     for _ in range(MAX_ANCESTORS):
         if current is None:
@@ -232,7 +236,7 @@ def refuse_loop(connection: Connection, task: int | None, parent: int) -> None:
             raise InvalidInput(
                 f"parentId: {task_id(parent)} is {task_id(task)} itself or one of its subtasks."
             )
-        current = connection.execute(query, {"task": current}).scalar()
+        current = _PARENT.scalar(connection, {"task": current})
     raise InvalidInput(f"parentId: subtasks can be nested {MAX_ANCESTORS} deep at most.")
 
 

@@ -3,6 +3,7 @@
 A null counts as not given. An empty text clears a field in an update.
 """
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -54,7 +55,10 @@ class LiftsFromMetadata(Arguments):
     @model_validator(mode="before")
     @classmethod
     def _lift_from_metadata(cls, value: Any) -> Any:
-        metadata = from_json_text(value.get("metadata")) if isinstance(value, dict) else None
+        metadata = None
+        if isinstance(value, dict):
+            with suppress(ValueError):  # the field's own check says what is wrong
+                metadata = from_json_text(value.get("metadata"))
         if not isinstance(metadata, dict) or not any(name in metadata for name in STREAM_FIELDS):
             return value
         lifted = {name: metadata[name] for name in STREAM_FIELDS if name in metadata}

@@ -27,11 +27,11 @@ def _prune(schema: Any, definitions: Mapping[str, Any]) -> Any:
         return [_prune(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    if "anyOf" in schema:
+        schema = _without_null(schema)
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return _prune({**definitions[name], **_without(schema, {"$ref"})}, definitions)
-    if "anyOf" in schema:
-        schema = _without_null(schema)
     found = {}
     for key, value in schema.items():
         if key == "properties":

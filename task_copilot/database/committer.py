@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
 
 from task_copilot.clock import Clock
 from task_copilot.database.transaction import Operation, Transaction
+from task_copilot.errors import StorageError
 
 MAX_OPERATIONS = 100
 MAX_SECONDS = 0.020
@@ -26,6 +26,14 @@ class Outcome:
 
     result: Any = None
     error: BaseException | None = None
+
+
+class _StorageFailed(Exception):
+    """The storage refused an operation, as it does when the disk is full."""
+
+    def __init__(self, meaning: StorageError) -> None:
+        super().__init__(str(meaning))
+        self.meaning = meaning
 
 
 class Committer(Generic[RowT]):
@@ -61,12 +69,15 @@ class Committer(Generic[RowT]):
         outcomes: list[Outcome] = []
         try:
             rows = self._transact(taken, outcomes)
-        except Exception as error:  # noqa: BLE001 - the callers get it
+        except _StorageFailed as failure:
             self._discard_connection()
-            if len(taken) == 1 or not isinstance(error, OperationalError):
-                return [Outcome(error=self._translate(error)) for _ in taken], []
+            if len(taken) == 1:
+                return [Outcome(error=failure.meaning)], []
             # One operation met the storage's limits and undid its neighbours: each alone.
             return self._one_by_one(taken)
+        except Exception as error:  # noqa: BLE001 - the callers get it
+            self._discard_connection()
+            return [Outcome(error=self._translate(error)) for _ in taken], []
         waiting.extendleft(reversed(taken[len(outcomes) :]))
         return outcomes, rows
 
@@ -80,7 +91,7 @@ class Committer(Generic[RowT]):
         return outcomes, rows
 
     def _transact(self, taken: list[Operation[Any]], outcomes: list[Outcome]) -> list[RowT]:
-        connection = self._connect()
+        connection = self.connection
         with connection.begin() as scope:
             self._check(connection.connection.driver_connection)
             transaction = Transaction(connection, self._clock())
@@ -113,18 +124,22 @@ class Committer(Generic[RowT]):
             execute("SAVEPOINT operation")
         try:
             outcome = Outcome(operation(transaction))
-        except OperationalError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the caller gets it
+        except Exception as error:
+            meaning = self._translate(error)
+            if isinstance(meaning, StorageError):
+                # The storage may have rolled back the whole transaction by itself.
+                raise _StorageFailed(meaning) from error
             if savepoint:
                 execute("ROLLBACK TO operation")
             del transaction.outbox[events:], transaction.after_commit[hooks:]
-            outcome = Outcome(error=self._translate(error))
+            outcome = Outcome(error=error)
         if savepoint:
             execute("RELEASE operation")
         return outcome
 
-    def _connect(self) -> Connection:
+    @property
+    def connection(self) -> Connection:
+        """The writing connection, opened when it is first needed."""
         if self._connection is None:
             self._connection = self._engine.connect()
         return self._connection

@@ -23,7 +23,8 @@ import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
-from task_copilot.stdio import DRAIN_SECONDS, MAX_LINE_BYTES, StdioTransport, serve_stdio
+from task_copilot.stdio import StdioTransport, serve_stdio
+from task_copilot.stdio.transport import DRAIN_SECONDS, MAX_LINE_BYTES
 
 ToolFunction = Callable[[dict[str, Any]], Awaitable[str]]
 

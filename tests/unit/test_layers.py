@@ -31,6 +31,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.server",
         "task_copilot.server.*",
         "task_copilot.stdio",
+        "task_copilot.stdio.*",
         "task_copilot.web",
         "task_copilot.web.*",
     ],
@@ -102,7 +103,7 @@ NO_FILES_IN = ["domain", "event log", "database"]
 FILES_ALLOWED: dict[tuple[str, str], str] = {}
 
 # Standard output carries MCP messages: one module writes them, the command line prints for people.
-STDOUT_ALLOWED = ["task_copilot.cli", "task_copilot.stdio"]
+STDOUT_ALLOWED = ["task_copilot.cli", "task_copilot.stdio.descriptors"]
 
 
 @dataclass(frozen=True)

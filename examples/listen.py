@@ -1,0 +1,18 @@
+"""Prints the progress of every stream as it changes."""
+
+import json
+import sys
+from contextlib import suppress
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+url = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:9090/ws"
+
+with suppress(KeyboardInterrupt, ConnectionClosed), connect(url, proxy=None) as events:
+    events.send(json.dumps({"type": "subscribe", "payload": {"topics": ["stream:*"]}}))
+    for text in events:
+        message = json.loads(text)
+        if message["type"] == "event":
+            stream = message["payload"]["data"]
+            print(stream["streamName"], stream["progressPercentage"], "%", stream["status"])

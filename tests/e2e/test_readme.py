@@ -1,0 +1,105 @@
+"""What README.md says is so."""
+
+import asyncio
+import json
+import re
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+from e2e.servers import Server, start_server
+from task_copilot.events.types import EVENT_CLASSES
+from task_copilot.settings import declared, environment_variable, flag
+from task_copilot.tools.registry import TOOLS
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LISTEN = ROOT / "examples" / "listen.py"
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with start_server(tmp_path, log_level="info") as mcp:
+        await mcp.served()
+        yield mcp
+
+
+def test_the_python_of_the_readme_is_the_file_that_it_names() -> None:
+    (code,) = blocks("python")
+    assert code == LISTEN.read_text(encoding="utf-8")
+
+
+async def test_the_python_of_the_readme_prints_progress(server: Server) -> None:
+    listener = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-u", str(LISTEN), f"ws://127.0.0.1:{server.port}/ws"),
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    assert listener.stdout is not None
+    first = asyncio.create_task(listener.stdout.readline())
+    async with asyncio.timeout(30):
+        while not first.done():  # until it has subscribed; what came before is not for it
+            await server.ok("task_create", title="x", streamId="Stream-A", streamName="types")
+    assert (await first).decode() == "types 0.0 % pending\n"
+    server.close_stdin()
+    _out, err = await asyncio.wait_for(listener.communicate(), 20)
+    assert (listener.returncode, err) == (0, b"")
+
+
+def test_the_python_of_the_readme_reads_the_default_address() -> None:
+    assert f"ws://127.0.0.1:{next(f.default for f in declared() if f.name == 'port')}/ws" in README
+
+
+async def test_the_event_of_the_readme_has_the_fields_of_a_real_one(server: Server) -> None:
+    (shown,) = map(json.loads, blocks("json"))
+    async with connect(f"ws://127.0.0.1:{server.port}/ws", proxy=None) as events:
+        await events.send(json.dumps({"type": "subscribe", "payload": {"topics": ["stream:*"]}}))
+        await events.recv()
+        await server.ok("task_create", title="x", streamId="Stream-C")
+        real: dict[str, Any] = json.loads(await asyncio.wait_for(events.recv(), 10))
+    assert shown.keys() == real.keys()
+    assert shown["payload"].keys() == real["payload"].keys()
+    types = {name: type(value) for name, value in real["payload"]["data"].items()}
+    assert {name: type(value) for name, value in shown["payload"]["data"].items()} == types
+    assert shown["payload"]["eventType"] == real["payload"]["eventType"]
+
+
+def test_the_table_names_every_tool_and_no_other() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE) == [tool.name for tool in TOOLS]
+
+
+def test_the_types_of_events_that_the_readme_shows_exist() -> None:
+    known = {event.event_type for event in EVENT_CLASSES}
+    kinds = "|".join({event.kind for event in EVENT_CLASSES})
+    assert set(re.findall(rf"\b(?:{kinds})\.\w+", README)) <= known
+
+
+def test_the_settings_that_the_readme_names_exist() -> None:
+    flags = {flag(setting) for setting in declared()} | {"--help", "--keep"}
+    assert set(re.findall(r"--[a-z][a-z-]+", README)) <= flags
+    variables = {environment_variable(setting) for setting in declared()}
+    assert set(re.findall(r"TASK_COPILOT_\w+", README)) <= variables
+
+
+def test_the_files_and_commands_that_the_readme_names_exist() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).is_file(), target
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE):
+        assert f"\n{target}:" in makefile
+
+
+def test_the_readme_is_short_and_its_picture_fits_a_page() -> None:
+    assert len(README.splitlines()) < 170
+    (picture,) = blocks("text")
+    assert max(map(len, picture.splitlines())) <= 100

@@ -1,0 +1,287 @@
+"""Folding the event log gives the state of the tables. The fold knows only the contract."""
+
+import json
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from support import World, database_at, table, ticking
+from task_copilot import checkpoints, task_updates, tasks
+from task_copilot.errors import InvalidInput
+from task_copilot.events import log
+from task_copilot.streams import StreamChange
+
+OPEN = ("pending", "in_progress", "blocked")
+STATUSES = (*OPEN, "completed", "cancelled")
+STREAMS = ("Stream-A", "Stream-B", "Stream-C")
+
+
+class Fold:
+    """The state that a listener of everything knows."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, dict[str, Any]] = {}
+        self.streams: dict[tuple[str, str], dict[str, Any]] = {}
+        self.checkpoints: dict[str, str] = {}
+        self.started: set[tuple[str, str]] = set()
+        self.completed: set[tuple[str, str]] = set()
+        self.blocked: dict[tuple[str, str], set[str]] = {}
+        self.seq = 0
+
+    def apply(self, event: dict[str, Any]) -> None:
+        assert event["seq"] == self.seq + 1, "the log has a hole"
+        self.seq = event["seq"]
+        family = event["eventType"].partition(".")[0]
+        getattr(self, family)(event["eventType"], event["data"])
+
+    def task(self, kind: str, data: dict[str, Any]) -> None:
+        known = self.tasks.get(data["taskId"])
+        if kind == "task.created":
+            assert known is None
+            assert data["oldStatus"] is None
+        elif kind == "task.updated":
+            assert known is not None
+            assert data["oldStatus"] == known["status"]
+            self.check_changes(known, data)
+        self.tasks[data["taskId"]] = {
+            "title": data["taskTitle"],
+            "status": data["newStatus"],
+            "agent": data["assignedAgent"],
+            "stream": data["streamId"],
+            "parent": data["parentId"],
+            "reason": data["blockedReason"],
+            "workspace": data["workspace"],
+        }
+
+    def check_changes(self, known: dict[str, Any], data: dict[str, Any]) -> None:
+        names = {"title": "title", "status": "status", "assignedAgent": "agent"}
+        names |= {"streamId": "stream", "parentId": "parent", "blockedReason": "reason"}
+        for change in data["changes"]:
+            assert change["oldValue"] != change["newValue"]
+            if change["field"] in names:
+                assert change["oldValue"] == known[names[change["field"]]]
+            stream = self.streams.get((data["workspace"], data["streamId"]))
+            field = change["field"]
+            if field in {"streamName", "streamPhase", "streamDependencies"} and stream:
+                stream[field] = change["newValue"]
+
+    def stream(self, kind: str, data: dict[str, Any]) -> None:
+        key = (data["workspace"], data["streamId"])
+        self.streams[key] = {
+            "streamName": data["streamName"],
+            "streamPhase": data["streamPhase"],
+            "streamDependencies": data["dependencies"],
+            "pending": data["pendingTasks"],
+            "in_progress": data["inProgressTasks"],
+            "blocked": data["blockedTasks"],
+            "completed": data["completedTasks"],
+        }
+        assert data["totalTasks"] == sum(self.streams[key][s] for s in (*OPEN, "completed"))
+        if kind == "stream.started":
+            assert key not in self.started, "a stream starts once"
+            self.started.add(key)
+        elif kind == "stream.completed":
+            assert key not in self.completed, "a stream completes once until it is reopened"
+            self.completed.add(key)
+            assert data["duration"] >= 0
+        elif kind == "stream.blocked":
+            self.blocked[key] = set(data["blockedTaskIds"])
+            assert self.blocked[key] == set(self.in_stream(key, "blocked"))
+        if data["status"] != "completed":
+            self.completed.discard(key)
+
+    def in_stream(self, key: tuple[str, str], status: str) -> list[str]:
+        return [
+            task_id
+            for task_id, task in self.tasks.items()
+            if (task["workspace"], task["stream"]) == key and task["status"] == status
+        ]
+
+    def checkpoint(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "checkpoint.created":
+            self.checkpoints[data["checkpointId"]] = data["taskId"]
+        elif kind == "checkpoint.expired":
+            del self.checkpoints[data["checkpointId"]]
+        else:
+            assert self.checkpoints[data["checkpointId"]] == data["taskId"]
+
+
+titles = st.sampled_from(["a", "b", "Ünï 🎈", 'quoted "x"\n'])
+streams = st.none() | st.sampled_from(STREAMS)
+agents = st.none() | st.sampled_from(["me", "qa", ""])
+numbers = st.integers(1, 8)
+creations = st.builds(
+    lambda title, stream, agent, parent, needs: (
+        "create",
+        {"title": title, "stream": stream, "agent": agent, "parent": parent, "needs": needs},
+    ),
+    titles,
+    streams,
+    agents,
+    st.none() | numbers,
+    st.none() | st.lists(st.sampled_from(STREAMS), max_size=2).map(tuple),
+)
+
+
+def update(**given: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    return st.fixed_dictionaries({"number": numbers, **given}).map(lambda found: ("update", found))
+
+
+statuses = st.sampled_from((*STATUSES, "blocked", "blocked"))
+places = st.sampled_from((*STREAMS, ""))
+dependencies = st.lists(st.sampled_from(STREAMS), max_size=2).map(tuple)
+phases = st.sampled_from(["foundation", "parallel", "integration"])
+updates = st.one_of(
+    update(status=statuses),
+    update(status=statuses),
+    update(stream_id=places),
+    update(stream_id=places, status=statuses, title=titles),
+    update(title=titles, assigned_agent=agents, notes=titles),
+    update(stream_name=titles, stream_phase=phases),
+    update(stream_dependencies=dependencies),
+    update(parent=numbers),
+    update(metadata=st.dictionaries(titles, st.none() | st.integers(), max_size=2)),
+)
+keeping = st.builds(lambda number: ("checkpoint", {"number": number}), numbers)
+resuming = st.builds(lambda number: ("resume", {"number": number}), numbers)
+expiring: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.just(("expire", {}))
+steps = st.one_of(creations, updates, updates, updates, keeping, resuming, expiring)
+in_other_workspace = st.integers(0, 5).map(lambda number: number == 0)
+groups_of_steps = st.lists(
+    st.lists(st.tuples(in_other_workspace, steps), min_size=1, max_size=6),
+    min_size=4,
+    max_size=12,
+)
+
+
+def operation(world: World, kind: str, given: dict[str, Any]) -> Any:
+    scope = world.scope
+    given = dict(given)
+    if kind == "create":
+        stream = None
+        if given["stream"]:
+            stream = StreamChange(stream_id=given["stream"], dependencies=given["needs"])
+        new = tasks.NewTask(
+            title=given["title"],
+            stream=stream,
+            assigned_agent=given["agent"],
+            parent=given["parent"],
+        )
+        return lambda tx: tasks.create(tx, scope, new)
+    if kind == "update":
+        number = given.pop("number")
+        change = task_updates.TaskChange(**given)
+        return lambda tx: task_updates.update_task(tx, scope, number, change)
+    if kind == "checkpoint":
+        new_checkpoint = checkpoints.NewCheckpoint(expires_in=1)
+        return lambda tx: checkpoints.create(tx, scope, given["number"], new_checkpoint, kept=50)
+    if kind == "resume":
+        return lambda tx: checkpoints.resume(tx, scope, given["number"], None)
+    return checkpoints.expire
+
+
+@pytest.mark.timeout(300)
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(groups_of_steps)
+def test_folding_the_log_gives_the_state_of_the_tables(
+    groups: list[list[tuple[bool, tuple[str, dict[str, Any]]]]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        database = database_at(Path(folder), clock=ticking(step_ms=5000))
+        worlds = [World(database, "shop"), World(database, "blog")]
+        for number in range(6):
+            worlds[number == 0].task("seed", STREAMS[number % 2])
+        fold = Fold()
+        check(fold, database)
+        for group in groups:
+            commit(database, [operation(worlds[other], *step) for other, step in group])
+            check(fold, database)
+        database.read_engine.dispose()
+        database.committer.close()
+
+
+def commit(database: Any, operations: list[Any]) -> None:
+    """Several operations in one transaction, of which some are refused."""
+    waiting = deque(operations)
+    while waiting:
+        outcomes, _rows = database.committer.commit(waiting)
+        for outcome in outcomes:
+            assert outcome.error is None or isinstance(outcome.error, InvalidInput)
+
+
+def check(fold: Fold, database: Any) -> None:
+    for row in database.read_now(lambda c: log.rows_after(c, fold.seq, 10_000)):
+        fold.apply(json.loads(row.payload))
+    assert fold.tasks == stored_tasks(database)
+    assert fold.streams == stored_streams(database)
+    assert fold.streams == counted_streams(fold, database)
+    assert set(fold.checkpoints) == {f"CP-{row['id']}" for row in table(database, "checkpoints")}
+    assert fold.seq == table(database, "log")[0]["head"]
+    check_milestones(fold, database)
+
+
+def check_milestones(fold: Fold, database: Any) -> None:
+    workspaces = names(database)
+    for row in table(database, "streams"):
+        key = (workspaces[row["workspace_id"]], row["stream_id"])
+        assert (key in fold.started) == (row["started_at"] is not None)
+        assert (key in fold.completed) == (row["completed_at"] is not None)
+        if row["blocked"]:
+            assert fold.blocked[key] == set(fold.in_stream(key, "blocked"))
+
+
+def names(database: Any) -> dict[int, str]:
+    return {row["id"]: row["name"] for row in table(database, "workspaces")}
+
+
+def stored_tasks(database: Any) -> dict[str, dict[str, Any]]:
+    workspaces = names(database)
+    return {
+        f"TASK-{row['id']}": {
+            "title": row["title"],
+            "status": row["status"],
+            "agent": row["assigned_agent"],
+            "stream": row["stream_id"],
+            "parent": None if row["parent_id"] is None else f"TASK-{row['parent_id']}",
+            "reason": row["blocked_reason"],
+            "workspace": workspaces[row["workspace_id"]],
+        }
+        for row in table(database, "tasks")
+    }
+
+
+def stored_streams(database: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    workspaces = names(database)
+    return {
+        (workspaces[row["workspace_id"]], row["stream_id"]): {
+            "streamName": row["name"],
+            "streamPhase": row["phase"],
+            "streamDependencies": [] if row["dependencies"] == "[]" else _list(row),
+            **{status: row[status] for status in (*OPEN, "completed")},
+        }
+        for row in table(database, "streams")
+    }
+
+
+def _list(row: dict[str, Any]) -> list[str]:
+    return [item.strip('"') for item in row["dependencies"].strip("[]").split(",")]
+
+
+def counted_streams(fold: Fold, database: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    """The streams with their counters taken from the tasks one by one."""
+    return {
+        key: {
+            **stream,
+            **{status: len(fold.in_stream(key, status)) for status in (*OPEN, "completed")},
+        }
+        for key, stream in stored_streams(database).items()
+    }
