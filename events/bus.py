@@ -52,16 +52,24 @@ class Bus:
         try:
             while self._again:
                 self._again = False
-                while rows := await self._read_next():
-                    self.window.extend(rows)
+                while rows := await self._read(self.head):
+                    self._take(rows)
                     self._wake()
         finally:
             self._catching_up = None
 
-    async def _read_next(self) -> Sequence[LogRow]:
+    def _take(self, rows: Sequence[LogRow]) -> None:
+        if not self.window.extend(rows):
+            logger.error(
+                "The log has no events %d to %d; listeners go on after them.",
+                *(self.head + 1, rows[-1].seq),
+            )
+            self.window = Window(rows[-1].seq)
+
+    async def _read(self, position: int) -> Sequence[LogRow]:
         while True:
             try:
-                return await self._read_after(self.head)
+                return await self._read_after(position)
             except Exception:
                 logger.exception(
                     "The event log could not be read; listeners wait. Trying again in %.0f s.",
@@ -84,12 +92,10 @@ class Bus:
         self._wakers.discard(wake)
 
     def _wake(self) -> None:
-        for wake in self._wakers:
+        for wake in tuple(self._wakers):
             wake()
 
     async def after(self, position: int, limit: int) -> Sequence[LogRow]:
         """The next events after `position`, from memory or else from the log."""
         rows = self.window.after(position, limit)
-        if rows is not None:
-            return rows
-        return await self._read_after(position)
+        return rows if rows is not None else await self._read(position)

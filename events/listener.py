@@ -17,6 +17,7 @@ from task_copilot.events.log import LogRow
 from task_copilot.events.topics import ALLOWED, PatternSet, is_pattern
 
 SHOWN_CHARACTERS = 80
+DETAILS_SHOWN = 10
 MAX_ID_CHARACTERS = 200
 MAX_ID_NUMBER = 2**63
 
@@ -120,7 +121,7 @@ class Listener:
             raise Refused(
                 "WS_NOT_SUBSCRIBED",
                 f"This connection does not hold {unknown[0]!r}.",
-                topics=unknown,
+                topics=unknown[:DETAILS_SHOWN],
             )
         self.patterns.remove(topics)
         return "unsubscribed", {"topics": topics, "activeSubscriptions": len(self.patterns)}
@@ -163,7 +164,7 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     if isinstance(text, bytes):
         raise Refused("WS_INVALID_MESSAGE", "A message is a text frame, not a binary one.")
     try:
-        message = json.loads(text)
+        message = json.loads(text, parse_constant=_refuse_constant)
         text.encode()
     except RecursionError:
         raise Refused("WS_INVALID_MESSAGE", "The message is nested too deep.") from None
@@ -172,6 +173,10 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise Refused("WS_INVALID_MESSAGE", "A message is one JSON object.")
     return message
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _id_of(message: dict[str, Any]) -> str | int | None:
@@ -211,7 +216,7 @@ def _topics_of(payload: dict[str, Any], request: str) -> list[str]:
         raise Refused(
             "WS_INVALID_MESSAGE",
             f"{request} takes topics, not {unknown[0][:SHOWN_CHARACTERS]!a}.",
-            unknown=[name for name in unknown if _is_text(name)][:10],
+            unknown=[ascii(name[:SHOWN_CHARACTERS])[1:-1] for name in unknown[:DETAILS_SHOWN]],
         )
     topics = payload.get("topics")
     if not isinstance(topics, list) or not all(isinstance(topic, str) for topic in topics):

@@ -1,6 +1,5 @@
 """The durable event log: a table, numbered 1, 2, 3 … in commit order without holes."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -11,7 +10,8 @@ from task_copilot.database.transaction import OutboxEntry, Transaction
 from task_copilot.events.types import Event, numbered, payload
 
 PAGE_ROWS = 500
-"""Rows of the log that are read at once."""
+PAGE_BYTES = 256 * 1024
+"""What is read of the log at once ends with either."""
 
 
 class LogRow(NamedTuple):
@@ -89,7 +89,19 @@ def state(connection: Connection) -> LogState:
     return LogState(*_STATE.first(connection, {}))
 
 
-def rows_after(connection: Connection, position: int, limit: int = PAGE_ROWS) -> Sequence[LogRow]:
-    """The next events after `position`, at most `limit`, in order."""
-    found = _AFTER.all(connection, {"position": position, "count": limit})
-    return [LogRow(row[0], row[1], row[2], numbered(row[0], row[3])) for row in found]
+def rows_after(
+    connection: Connection, position: int, limit: int = PAGE_ROWS, size: int = PAGE_BYTES
+) -> list[LogRow]:
+    """The next events after `position` in order, at most `limit`.
+
+    Fewer where they come to more than `size` characters, but at least one if there is one.
+    """
+    rows: list[LogRow] = []
+    for seq, topic, timestamp, stored in _AFTER.iterate(
+        connection, {"position": position, "count": limit}
+    ):
+        rows.append(LogRow(seq, topic, timestamp, numbered(seq, stored)))
+        size -= len(stored)
+        if size <= 0:
+            break
+    return rows

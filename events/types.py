@@ -18,6 +18,8 @@ MAX_EVENT_BYTES = 32 * 1024
 
 MAX_BYTES_OF_A_CHARACTER = 4
 
+_MAX_STORED_BYTES = MAX_EVENT_BYTES - len('"seq":9223372036854775807,')
+
 MAX_CHANGE_BYTES = 2 * 1024
 """A value in `changes` that is larger appears as ``{"omitted": bytes}``."""
 
@@ -281,7 +283,7 @@ def payload(event: Event, *, actor: str, timestamp: str) -> str:
         "data": data(event),
     }
     text = jsontext.encode(content)
-    if len(text) * MAX_BYTES_OF_A_CHARACTER > MAX_EVENT_BYTES:
+    if len(text) * MAX_BYTES_OF_A_CHARACTER > _MAX_STORED_BYTES:
         text = _shortened(content)
     return text
 
@@ -290,7 +292,7 @@ def _shortened(content: dict[str, Any]) -> str:
     """The text of an event that fits: its largest changes are left out first."""
     changes: Iterable[dict[str, Any]] = content["data"].get("changes", ())
     for change in sorted(changes, key=jsontext.size, reverse=True):
-        if jsontext.size(content) <= MAX_EVENT_BYTES:
+        if jsontext.size(content) <= _MAX_STORED_BYTES:
             break
         change["oldValue"] = {"omitted": jsontext.size(change["oldValue"])}
         change["newValue"] = {"omitted": jsontext.size(change["newValue"])}

@@ -1,6 +1,7 @@
 """The WebSocket side of a listener: its socket in, its socket out, and whether it lives."""
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from dataclasses import dataclass
@@ -21,7 +22,12 @@ ROWS_AT_ONCE = 64
 """Events between two looks at the replies that wait."""
 
 MAX_WAITING_REPLIES = 100
-"""Answers that a client may leave unread before it is told to come back later."""
+UNREAD_SECONDS = 5.0
+"""A client that leaves so many answers unread for so long is told to come back later; until
+then no more is read from it."""
+
+CLOSE_SECONDS = 1.0
+"""How long a client may take to answer a close."""
 
 CLOSE_TRY_LATER = 1013
 
@@ -101,6 +107,8 @@ class _Session:
         self._listener = Listener(head=bus.head, max_patterns=limits.max_patterns)
         self._replies: deque[str] = deque()
         self._wake = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._close_reason: str | None = None
         self._heard = asyncio.get_running_loop().time()
 
     async def run(self, receive: Receive) -> None:
@@ -112,16 +120,17 @@ class _Session:
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if (error := task.exception()) is not None and not _is_disconnect(error):
-                    logger.error(
-                        "A listener's connection failed; it may come back.", exc_info=error
-                    )
         finally:
             self._bus.remove_waker(self._wake.set)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            if (error := task.exception()) is not None and not _is_disconnect(error):
+                logger.error("A listener's connection failed; it may come back.", exc_info=error)
+                self._close_reason = "the server failed"
+        if self._close_reason:
+            await self._close(self._close_reason)
 
     async def _receive(self, receive: Receive) -> None:
         # Never awaits a send: the server stops reading until the next receive, and then
@@ -131,14 +140,21 @@ class _Session:
             head = LogHead(self._bus.epoch, self._bus.head)
             self._replies += self._listener.receive(_content(message), head, self._clock())
             self._wake.set()
-            if len(self._replies) > MAX_WAITING_REPLIES:
-                await self._close("too many answers are unread")
+            if len(self._replies) > MAX_WAITING_REPLIES and not await self._replies_are_read():
+                self._close_reason = "answers are left unread"
                 return
+
+    async def _replies_are_read(self) -> bool:
+        self._answered.clear()
+        try:
+            await asyncio.wait_for(self._answered.wait(), UNREAD_SECONDS)
+        except TimeoutError:
+            return False
+        return True
 
     async def _deliver(self) -> None:
         while True:
-            while self._replies:
-                await self._send_text(self._replies.popleft())
+            await self._answer()
             if self._listener.listening and self._listener.position < self._bus.head:
                 await self._deliver_some()
                 continue
@@ -146,8 +162,14 @@ class _Session:
             if not self._replies:
                 await self._wake.wait()
 
+    async def _answer(self) -> None:
+        while self._replies:
+            await self._send_text(self._replies.popleft())
+        self._answered.set()
+
     async def _deliver_some(self) -> None:
         rows = await self._bus.after(self._listener.position, ROWS_AT_ONCE)
+        await self._answer()  # a pattern that came meanwhile is acknowledged before its events
         for text in self._listener.frames(rows):
             await self._send_text(text)
         # A socket that takes everything would otherwise keep the event loop to itself.
@@ -159,7 +181,7 @@ class _Session:
             await asyncio.sleep(self._limits.ping_interval)
             pong = self._connection.last_pong if self._connection else 0.0
             if loop.time() - max(self._heard, pong) > self._limits.listener_timeout:
-                await self._close("no answer to pings")
+                self._close_reason = "no answer to pings"
                 return
             head = LogHead(self._bus.epoch, self._bus.head)
             self._replies.append(self._listener.ping(head, self._clock()))
@@ -171,13 +193,12 @@ class _Session:
         await self._send({"type": "websocket.send", "text": text})
 
     async def _close(self, reason: str) -> None:
-        """Closes with a code that asks to come back later, or cuts a socket that is stuck."""
+        """Closes with a code that asks to come back later; cuts off who does not react."""
+        if self._connection is not None:
+            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._connection.abort)
         close = self._send({"type": "websocket.close", "code": CLOSE_TRY_LATER, "reason": reason})
-        try:
-            await asyncio.wait_for(close, timeout=1.0)
-        except TimeoutError:
-            if self._connection is not None:
-                self._connection.abort()
+        with contextlib.suppress(TimeoutError, OSError):
+            await asyncio.wait_for(close, CLOSE_SECONDS)
 
 
 def _content(message: Message) -> str | bytes:

@@ -28,11 +28,12 @@ class Window:
         Rows that are held already are passed over; after a hole nothing is added.
         """
         new = [row for row in rows if row.seq > self.head]
-        if new and new[0].seq != self.head + 1:
+        if not new:
+            return True
+        if new[0].seq != self.head + 1 or new[-1].seq != self.head + len(new):
             return False
-        if new:
-            self._rows.extend(new)
-            self.head = new[-1].seq
+        self._rows.extend(new)
+        self.head = new[-1].seq
         return True
 
     def after(self, position: int, limit: int) -> list[LogRow] | None:

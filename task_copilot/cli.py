@@ -3,6 +3,7 @@
 import gc
 import ipaddress
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -34,6 +35,18 @@ It waits for an agent now; Ctrl+C ends it.
 """
 
 
+class _FiniteRange(click.FloatRange):
+    """A range that NaN, which no comparison excludes, is not in."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
 def option(declaration: Field[Any]) -> Callable[[Any], Any]:
     """The command line's option of a setting, with its environment twin."""
     about = declaration.metadata
@@ -62,7 +75,7 @@ def _type(declaration: Field[Any]) -> click.ParamType[Any]:
     if about["minimum"] is None:
         return click.STRING
     if isinstance(declaration.default, float):
-        return click.FloatRange(about["minimum"], about["maximum"])
+        return _FiniteRange(about["minimum"], about["maximum"])
     return click.IntRange(int(about["minimum"]), int(about["maximum"]))
 
 

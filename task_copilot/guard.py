@@ -4,20 +4,24 @@ A browser sends the user's requests for any page: without this, any web page cou
 write here (DNS rebinding through Host, cross-site WebSockets through Origin).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+HTTP_PORT = 80
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class HostAndOriginGuard:
     """ASGI middleware for all routes, HTTP and WebSocket alike."""
 
-    def __init__(self, app: ASGIApp, *, port: int, names: Iterable[str] = LOOPBACK_NAMES) -> None:
+    def __init__(self, app: ASGIApp, *, port: int, names: Collection[str] = LOOPBACK_NAMES) -> None:
         self._app = app
-        self._hosts = frozenset(f"{name}:{port}" for name in names)
+        hosts = {f"{name}:{port}" for name in names}
+        if port == HTTP_PORT:  # the one that clients leave out
+            hosts.update(names)
+        self._hosts = frozenset(hosts)
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -55,6 +55,7 @@ class Hub:
         self._clock = clock
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._listening: socket.socket | None = None
         self.port: int | None = None
 
     @property
@@ -77,6 +78,7 @@ class Hub:
         websocket = WebSocketEndpoint(self._bus, limits, self._clock)
         app = build_app(self._bus, websocket, self._clock, port=self.port)
         self._server = _Server(_configuration(app, self._settings))
+        self._listening = listening
         self._serving = asyncio.create_task(self._serve(self._server, listening))
         return True
 
@@ -134,14 +136,18 @@ class Hub:
 
     async def stop(self) -> None:
         """Closes every listener with 1012, "come back at once", and lets go of the port."""
-        if self._server is None or self._serving is None:
+        server, self._server = self._server, None
+        if server is None or self._serving is None or self._listening is None:
             return
-        self._server.should_exit = True
-        if self._server.started:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._server.shutdown(), STOP_SECONDS)
+        # Not `should_exit`: uvicorn looks at it every 0.1 s only.
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
+        if server.started:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(server.shutdown(), STOP_SECONDS)
+        for connection in tuple(server.server_state.connections):
+            connection.transport.abort()
+        self._listening.close()
 
 
 def bind(host: str, port: int) -> socket.socket:

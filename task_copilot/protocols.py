@@ -47,15 +47,22 @@ class ImpatientHttp(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._close_if_silent)
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
 
-    def _close_if_silent(self) -> None:
-        # After an upgrade the transport belongs to the WebSocket.
-        waits_for_request: bool = self.cycle is None
-        if waits_for_request and self.transport.get_protocol() is self:
+    def _watch(self) -> None:
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._close_if_unfinished)
+
+    def _close_if_unfinished(self) -> None:
+        if self.transport.get_protocol() is not self:
+            return  # upgraded: the transport belongs to the WebSocket
+        begun, _closed = self.conn.trailing_data
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if not answering and (self.cycle is None or begun):
             self.transport.close()
+        else:
+            self._watch()

@@ -24,7 +24,9 @@ def build_app(bus: Bus, websocket: WebSocketEndpoint, clock: Clock, *, port: int
         Route("/health", health(bus, websocket, clock), methods=["GET"]),
         WebSocketRoute("/ws", websocket),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _explain})
+    app = Starlette(
+        routes=routes, exception_handlers={HTTPException: _explain, Exception: _explain}
+    )
     return HostAndOriginGuard(app, port=port)
 
 
@@ -56,5 +58,5 @@ async def _explain(request: Request, error: Exception) -> Response:
         405: f"{request.url.path} does not take {request.method}; it takes GET.",
     }
     headers = error.headers if isinstance(error, HTTPException) else None
-    body = {"error": messages.get(status, "The request failed.")}
+    body = {"error": messages.get(status, "The request failed; the log on stderr says why.")}
     return JSONResponse(body, status_code=status, headers=headers)

@@ -63,7 +63,8 @@ class LiftsFromMetadata(Arguments):
             return value
         lifted = {name: metadata[name] for name in STREAM_FIELDS if name in metadata}
         kept = {name: item for name, item in metadata.items() if name not in STREAM_FIELDS}
-        return {**lifted, **value, "metadata": kept}
+        given = {name: item for name, item in value.items() if item is not None}
+        return {**lifted, **given, "metadata": kept}
 
 
 class TaskCreate(LiftsFromMetadata):

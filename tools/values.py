@@ -6,6 +6,7 @@ send it. A text argument is never parsed.
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -25,9 +26,14 @@ MAX_FILES_BYTES = 32 * 1024
 MAX_DEPENDENCIES = 100
 
 
-def _refuse_nul(text: str) -> str:
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _refuse_unstorable(text: str) -> str:
     if "\0" in text:
         raise ValueError("holds a NUL character, which cannot be stored; leave it out")
+    if _SURROGATE.search(text):
+        raise ValueError("holds half of a UTF-16 surrogate pair, which is no character")
     return text
 
 
@@ -84,12 +90,6 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def _refuse_unstorable(text: str) -> None:
-    _refuse_nul(text)
-    if any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise ValueError("holds half of a UTF-16 surrogate pair, which is no character")
-
-
 def _json_at_most(limit: int) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         size = jsontext.size(value)
@@ -103,15 +103,17 @@ def _json_at_most(limit: int) -> Callable[[Any], Any]:
 Title = Annotated[
     str,
     Field(min_length=1, max_length=500),
-    AfterValidator(_refuse_nul),
+    AfterValidator(_refuse_unstorable),
     AfterValidator(_not_blank),
 ]
-Name = Annotated[str, Field(max_length=200), AfterValidator(_refuse_nul)]
-Agent = Annotated[str, Field(max_length=100), AfterValidator(_refuse_nul)]
-Reason = Annotated[str, Field(max_length=2000), AfterValidator(_refuse_nul)]
-LongText = Annotated[str, AfterValidator(_refuse_nul), AfterValidator(_at_most(LONG_TEXT_BYTES))]
-Draft = Annotated[str, AfterValidator(_refuse_nul), AfterValidator(_at_most(DRAFT_BYTES))]
-Id = Annotated[str, Field(max_length=100), AfterValidator(_refuse_nul)]
+Name = Annotated[str, Field(max_length=200), AfterValidator(_refuse_unstorable)]
+Agent = Annotated[str, Field(max_length=100), AfterValidator(_refuse_unstorable)]
+Reason = Annotated[str, Field(max_length=2000), AfterValidator(_refuse_unstorable)]
+LongText = Annotated[
+    str, AfterValidator(_refuse_unstorable), AfterValidator(_at_most(LONG_TEXT_BYTES))
+]
+Draft = Annotated[str, AfterValidator(_refuse_unstorable), AfterValidator(_at_most(DRAFT_BYTES))]
+Id = Annotated[str, Field(max_length=100), AfterValidator(_refuse_unstorable)]
 Step = int | Name
 
 
@@ -131,7 +133,7 @@ StreamIds = Annotated[
     list[StreamId], BeforeValidator(from_json_text), Field(max_length=MAX_DEPENDENCIES)
 ]
 Files = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_refuse_nul)]],
+    list[Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_refuse_unstorable)]],
     BeforeValidator(from_json_text),
     Field(max_length=MAX_FILES),
     AfterValidator(_json_at_most(MAX_FILES_BYTES)),

@@ -4,8 +4,9 @@ SQLAlchemy spends some 35 µs on each execution, most of it on choices that are 
 each time; a change of a task runs five statements while it holds the write lock.
 """
 
+import contextlib
 from collections import namedtuple
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -48,6 +49,12 @@ class Prepared:
         compiled = self._for(connection)
         rows = compiled.execute(connection, parameters).fetchall()
         return list(map(compiled.make_row, rows))
+
+    def iterate(self, connection: Connection, parameters: Parameters) -> Iterator[Any]:
+        """The rows one by one, for callers that may stop early."""
+        compiled = self._for(connection)
+        with contextlib.closing(compiled.execute(connection, parameters)) as cursor:
+            yield from map(compiled.make_row, cursor)
 
     def first(self, connection: Connection, parameters: Parameters) -> Any:
         """The first row, or None."""

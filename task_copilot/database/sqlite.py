@@ -4,9 +4,10 @@ import importlib
 import random
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +15,8 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from task_copilot.database.tables import SCHEMA_VERSION
 from task_copilot.errors import SchemaMismatch, StorageBusy, StorageError
+
+T = TypeVar("T")
 
 APPLICATION_ID = 0x7461636F
 """``PRAGMA application_id`` of our databases ("taco"), so that no other is taken for one."""
@@ -63,9 +66,12 @@ def write_engine(url: URL, *, durability: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
+        # The first look at the file may meet another process that is just setting it up.
+        connection.execute(f"PRAGMA busy_timeout={int(LOCK_WAIT_SECONDS * 1000)}")
         _configure(connection)
         connection.execute(f"PRAGMA synchronous={durability}")
         connection.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}")
+        connection.execute("PRAGMA busy_timeout=0")
 
     event.listen(engine, "begin", _begin_immediate)
     return engine
@@ -100,24 +106,27 @@ def _configure(connection: Any) -> None:
 
 def _begin_immediate(connection: Connection) -> None:
     driver_connection: Any = connection.connection.driver_connection
+    patiently(lambda: driver_connection.execute("BEGIN IMMEDIATE"))
+
+
+def patiently(step: Callable[[], T]) -> T:
+    """The result of `step`, tried again while other processes hold a lock that it needs.
+
+    Raises StorageBusy when they still do after `LOCK_WAIT_SECONDS`.
+    """
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    while not _try_begin(driver_connection):
-        if time.monotonic() > deadline:
-            raise StorageBusy(
-                f"Other processes kept the database locked for {LOCK_WAIT_SECONDS:.0f} s. "
-                "Nothing was written; try again."
-            )
+    while True:
+        try:
+            return step()
+        except Exception as error:
+            if not (_name(error) or "").startswith("SQLITE_BUSY"):
+                raise
+            if time.monotonic() > deadline:
+                raise StorageBusy(
+                    f"Other processes kept the database locked for {LOCK_WAIT_SECONDS:.0f} s. "
+                    "Nothing was written; try again."
+                ) from None
         time.sleep(random.uniform(*LOCK_RETRY_SECONDS))  # noqa: S311 - no secret
-
-
-def _try_begin(driver_connection: Any) -> bool:
-    try:
-        driver_connection.execute("BEGIN IMMEDIATE")
-    except Exception as error:
-        if _name(error) in {"SQLITE_BUSY", "SQLITE_BUSY_RECOVERY", "SQLITE_BUSY_SNAPSHOT"}:
-            return False
-        raise
-    return True
 
 
 def stored_version(driver_connection: Any) -> int:
@@ -152,14 +161,7 @@ def check_unchanged(driver_connection: Any) -> None:
 
 def use_wal(driver_connection: Any) -> None:
     """Turns on write-ahead logging, which lets readers and one writer work side by side."""
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    while driver_connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            driver_connection.execute("PRAGMA journal_mode=WAL")
-        except Exception as error:
-            if not (_name(error) or "").startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                raise
-            time.sleep(random.uniform(*LOCK_RETRY_SECONDS))  # noqa: S311 - no secret
+    patiently(lambda: driver_connection.execute("PRAGMA journal_mode=WAL"))
 
 
 def mark_migrated(driver_connection: Any) -> None:

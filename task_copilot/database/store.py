@@ -26,17 +26,34 @@ def parse_url(text: str) -> URL:
     """The URL of a database that this program can use; raises StorageError otherwise."""
     try:
         url = make_url(text)
-    except ArgumentError:
-        raise StorageError(
-            f"TASK_COPILOT_DATABASE_URL is not a database URL: {text!r}. "
-            "It looks like sqlite:////home/me/tasks.db"
-        ) from None
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
-        raise StorageError(
-            f"TASK_COPILOT_DATABASE_URL must name a SQLite file, as in "
-            f"sqlite:////home/me/tasks.db, and not {url.render_as_string()!r}"
-        )
+    except (ArgumentError, ValueError):
+        raise _no_database_url(text, "it is not a URL") from None
+    if url.drivername not in {"sqlite", "sqlite+pysqlite"} or url.database in _NO_FILES:
+        raise _no_database_url(url.render_as_string(), "it names no SQLite file")
     return url
+
+
+_NO_FILES = (None, "", ":memory:")
+
+
+def _no_database_url(text: str, reason: str) -> StorageError:
+    return StorageError(
+        f"TASK_COPILOT_DATABASE_URL cannot be {text!r}: {reason}. "
+        "It looks like sqlite:////home/me/tasks.db"
+    )
+
+
+def _make_folder(url: URL) -> None:
+    if (url.database or "").startswith("file:"):
+        return  # SQLite's own kind of address, for a file that is there
+    folder = Path(url.database or "").parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StorageError(
+            f"The folder {folder} of the database cannot be made: {error.strerror}. Set "
+            "TASK_COPILOT_DATABASE_URL to a file in a folder that can be written."
+        ) from None
 
 
 class Database(Generic[RowT]):
@@ -124,10 +141,11 @@ class Database(Generic[RowT]):
         StorageError where the file cannot be used; it is left as it is then.
         """
         with self._translated():
-            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_folder(self.url)
             with self.write_engine.connect() as connection:
                 driver_connection: Any = connection.connection.driver_connection
-                if sqlite.stored_version(driver_connection) < SCHEMA_VERSION:
+                version = sqlite.patiently(lambda: sqlite.stored_version(driver_connection))
+                if version < SCHEMA_VERSION:
                     sqlite.use_wal(driver_connection)
                     self._migrate(connection)
 
@@ -153,11 +171,12 @@ def open_database(
 
     Raises StorageError with what to do about it where that is not possible.
     """
-    database = Database(parse_url(url), durability=durability, clock=clock, number=number)
+    parsed = parse_url(url)
     try:
-        database.prepare()
-    except OSError as error:
-        raise StorageError(f"The folder of the database cannot be made: {error}") from error
+        database = Database(parsed, durability=durability, clock=clock, number=number)
+    except (ArgumentError, ValueError) as error:
+        raise _no_database_url(url, str(error)) from None
+    database.prepare()
     return database
 
 

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from task_copilot.events.types import (
@@ -29,6 +29,8 @@ from task_copilot.events.types import (
     payload,
 )
 
+# How long an example takes says how busy the machine is, and nothing about the program.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 AT = "2026-01-08T12:00:30.125Z"
 KIB = 1024
 CONTROL = "\x01"  # six bytes in JSON
@@ -390,6 +392,7 @@ json_values = st.recursive(
 )
 
 
+@unhurried
 @given(
     st.lists(st.builds(Change, st.text(max_size=20), json_values, json_values), max_size=13),
     st.text(max_size=500),
@@ -415,6 +418,7 @@ def test_any_update_arrives_as_it_was_or_with_values_left_out(
 # --- the number ---
 
 
+@unhurried
 @given(st.integers(1, 2**63 - 1), st.dictionaries(st.text(), json_values, min_size=1))
 def test_the_seq_is_spliced_into_any_stored_object(seq: int, content: dict[str, Any]) -> None:
     content.pop("seq", None)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -12,6 +12,8 @@ from task_copilot.events.listener import Listener, LogHead
 from task_copilot.events.log import LogRow
 from task_copilot.events.types import StreamProgress, numbered, payload
 
+# How long an example takes says how busy the machine is, and nothing about the program.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NOW = "2026-01-08T12:00:00.000Z"
 COMMITTED = "2026-01-08T12:00:30.125Z"
 EPOCH = "epoch-1"
@@ -578,12 +580,14 @@ def check_replies(frames: list[str]) -> list[dict[str, Any]]:
     return answers
 
 
+@unhurried
 @given(st.text() | st.binary())
 def test_any_text_and_any_bytes_get_exactly_one_error(content: str | bytes) -> None:
     [answer] = check_replies(new_listener().receive(content, LogHead(EPOCH, 0), NOW))
     assert answer["type"] == "error"
 
 
+@unhurried
 @given(json_values | near_messages, st.booleans())
 def test_any_json_gets_exactly_one_answer_or_none_if_it_is_a_pong(
     message: Any, escaped: bool
@@ -594,6 +598,7 @@ def test_any_json_gets_exactly_one_answer_or_none_if_it_is_a_pong(
     assert len(answers) == 1 or (answers == [] and is_pong)
 
 
+@unhurried
 @given(st.lists(near_messages, max_size=6))
 def test_a_listener_that_has_been_told_anything_still_works(messages: list[Any]) -> None:
     listener = new_listener()
@@ -705,5 +710,5 @@ class AgainstAModel(RuleBasedStateMachine):
         assert self.got == sorted(set(self.got))
 
 
-AgainstAModel.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+AgainstAModel.TestCase.settings = settings(unhurried, max_examples=60, stateful_step_count=30)
 TestAListenerAndANaiveOneAgree = AgainstAModel.TestCase

@@ -1,11 +1,13 @@
 """What can be subscribed to, and which topics a pattern selects."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from task_copilot.events.topics import PatternSet, is_pattern
 
+# How long an example takes says how busy the machine is, and nothing about the program.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KINDS = ("stream", "task", "checkpoint")
 ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
@@ -99,11 +101,13 @@ def test_a_pattern_has_at_most_200_characters(text: str, allowed: bool) -> None:
     assert is_pattern(text) is allowed
 
 
+@unhurried
 @given(st.text(max_size=30) | nearly_patterns | patterns)
 def test_any_text_is_judged_as_the_grammar_says(text: str) -> None:
     assert is_pattern(text) is may_be_subscribed_to(text)
 
 
+@unhurried
 @given(patterns)
 def test_every_beginning_of_a_topic_with_a_star_can_be_subscribed_to(pattern: str) -> None:
     assert is_pattern(pattern)
@@ -145,6 +149,7 @@ def test_an_empty_set_selects_nothing() -> None:
     assert not held.matches("stream:Stream-A")
 
 
+@unhurried
 @given(st.lists(patterns, max_size=6), topics)
 def test_a_set_selects_what_any_of_its_patterns_selects(held: list[str], topic: str) -> None:
     found = PatternSet()
@@ -152,6 +157,7 @@ def test_a_set_selects_what_any_of_its_patterns_selects(held: list[str], topic: 
     assert found.matches(topic) is any(selects(pattern, topic) for pattern in held)
 
 
+@unhurried
 @given(topics, topics)
 def test_an_exact_pattern_selects_one_topic_only(pattern: str, topic: str) -> None:
     found = PatternSet()
@@ -159,6 +165,7 @@ def test_an_exact_pattern_selects_one_topic_only(pattern: str, topic: str) -> No
     assert found.matches(topic) is (pattern == topic)
 
 
+@unhurried
 @given(st.lists(st.tuples(st.booleans(), st.lists(patterns, min_size=1, max_size=4)), max_size=8))
 def test_adding_and_removing_leave_what_a_plain_set_would_hold(
     steps: list[tuple[bool, list[str]]],
@@ -207,6 +214,7 @@ def test_a_pattern_that_is_not_held_cannot_be_removed() -> None:
     assert held.matches("task:TASK-1")
 
 
+@unhurried
 @given(ids)
 def test_every_id_of_the_allowed_characters_can_be_subscribed_to_exactly(name: str) -> None:
     for kind in KINDS:

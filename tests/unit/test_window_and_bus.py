@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from task_copilot.events import bus as bus_module
@@ -14,6 +14,8 @@ from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogRow, LogState
 from task_copilot.events.window import Window
 
+# How long an example takes says how busy the machine is, and nothing about the program.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LIMIT_SECONDS = 5.0
 """How long anything here may take before a test gives up."""
 
@@ -101,6 +103,7 @@ def test_a_position_beyond_the_head_gets_nothing() -> None:
     assert window.after(5_000, 10) == []
 
 
+@unhurried
 @given(
     head=st.integers(0, 5),
     size=st.integers(1, 6),
@@ -126,6 +129,7 @@ def test_a_window_is_always_one_stretch_of_the_newest_rows(
                 assert seqs(found) == [*range(position + 1, expected + 1)][:3]
 
 
+@unhurried
 @given(st.lists(st.sets(st.integers(1, 12), max_size=6), max_size=6))
 def test_a_window_has_no_hole_whatever_it_is_offered(parts: list[set[int]]) -> None:
     window = Window(0, rows=5)
@@ -511,7 +515,7 @@ STEPS = [
 ]
 
 
-@settings(deadline=None)
+@unhurried
 @given(
     seed=st.integers(0, 2**32),
     page=st.integers(1, 5),
