@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+OPEN_AGAIN_SECONDS = 5.0
+"""Pause between two attempts to open a database that cannot be used."""
+
 FIRST_ANSWER_SECONDS = 1.0
 """The hub starts after the first answer, or after this long where no client speaks."""
 
@@ -96,12 +99,23 @@ async def _serve_hub(process: Process, transport: StdioTransport) -> None:
     with contextlib.suppress(TimeoutError):  # a person in a terminal says nothing
         await asyncio.wait_for(transport.first_answer.wait(), FIRST_ANSWER_SECONDS)
     try:
-        application = await process.application()
+        application = await _patiently(process)
         await application.serve()
-    except TaskCopilotError as error:
-        logger.error("Events are not served: %s", error)  # noqa: TRY400 - expected
     except Exception:
         logger.exception("Events are not served; the tools may still work.")
+
+
+async def _patiently(process: Process) -> "Application":
+    """The application, as soon as its database can be used."""
+    said = ""
+    while True:
+        try:
+            return await process.application()
+        except TaskCopilotError as error:
+            if str(error) != said:
+                said = str(error)
+                logger.error("Events are not served yet: %s", said)  # noqa: TRY400 - expected
+        await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
 async def serve(settings: Settings) -> None:

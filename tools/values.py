@@ -114,7 +114,7 @@ LongText = Annotated[
 ]
 Draft = Annotated[str, AfterValidator(_refuse_unstorable), AfterValidator(_at_most(DRAFT_BYTES))]
 Id = Annotated[str, Field(max_length=100), AfterValidator(_refuse_unstorable)]
-Step = int | Name
+Step = Annotated[int, Field(ge=0, le=1_000_000_000)] | Name
 
 
 def _stream_id(text: str) -> str:

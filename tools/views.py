@@ -304,8 +304,10 @@ def _resume_instructions(task: Task, checkpoint: Checkpoint, changes: int) -> st
     if changes:
         sentences.append("Read changedSince first: the task has moved on since.")
     if checkpoint.draft_content is not None:
-        sentences.append("Go on from draftContent; where draftRemaining is given, read the rest ")
-        sentences[-1] += "with draftOffset."
+        sentences.append(
+            "Go on from draftContent; where draftRemaining is given, read the rest with "
+            f"checkpointId={checkpoint_id(checkpoint.id)} and draftOffset."
+        )
     sentences.append(f"task_get id={task_id(task.id)} shows its description and notes.")
     if task.status != "in_progress":
         sentences.append("Set it in_progress when you go on.")
