@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from task_copilot.errors import report
 from task_copilot.events.log import LogRow, LogState
 from task_copilot.events.window import Window
 
@@ -70,11 +71,8 @@ class Bus:
         while True:
             try:
                 return await self._read_after(position)
-            except Exception:
-                logger.exception(
-                    "The event log could not be read; listeners wait. Trying again in %.0f s.",
-                    READ_AGAIN_SECONDS,
-                )
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                report(logger, "The event log cannot be read; listeners wait.", error)
                 await asyncio.sleep(READ_AGAIN_SECONDS)
 
     async def close(self) -> None:

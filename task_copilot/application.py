@@ -10,6 +10,7 @@ import logging
 from task_copilot import checkpoints
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database, open_database
+from task_copilot.errors import report
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogRow
@@ -60,8 +61,8 @@ class Application:
         while True:
             try:
                 await self._expire_checkpoints()
-            except Exception:
-                logger.exception("Expired checkpoints could not be removed; trying again later.")
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                report(logger, "Expired checkpoints could not be removed; trying later.", error)
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _expire_checkpoints(self) -> None:

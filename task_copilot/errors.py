@@ -11,6 +11,8 @@ A message is one or two short sentences for the person or agent who can mend it,
 a traceback. Whatever is not one of these is a defect and is logged with its traceback.
 """
 
+import logging
+
 
 class TaskCopilotError(Exception):
     """Base of every expected failure; ``str()`` of it is what the user reads."""
@@ -46,3 +48,9 @@ class SchemaMismatch(StorageError):
     """The stored tables are of another version than this program."""
 
     code = "SCHEMA_MISMATCH"
+
+
+def report(logger: logging.Logger, meaning: str, error: BaseException) -> None:
+    """Logs a failure with what it means for the user; with its traceback where it is a defect."""
+    expected = isinstance(error, TaskCopilotError)
+    logger.error("%s %s", meaning, error, exc_info=None if expected else error)

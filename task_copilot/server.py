@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from task_copilot import __version__
 from task_copilot.clock import system_clock
-from task_copilot.errors import TaskCopilotError
+from task_copilot.errors import TaskCopilotError, report
 from task_copilot.location import Location, locate
 from task_copilot.settings import Settings
 from task_copilot.stdio import StdioTransport, serve_stdio
@@ -41,6 +41,7 @@ class Process:
         self._location = location
         self._short_id = secrets.token_hex(2)
         self._opening: asyncio.Task[tuple[Application, ToolSession]] | None = None
+        self._ready: tuple[Application, ToolSession] | None = None
 
     def actor(self, client_name: str | None) -> str:
         """Who acts where a call does not say."""
@@ -56,9 +57,11 @@ class Process:
         return (await self._opened())[0]
 
     async def _opened(self) -> "tuple[Application, ToolSession]":
-        if self._opening is None or _failed(self._opening):
-            self._opening = asyncio.create_task(self._open())
-        return await asyncio.shield(self._opening)
+        if self._ready is None:
+            if self._opening is None or _failed(self._opening):
+                self._opening = asyncio.create_task(self._open())
+            self._ready = await asyncio.shield(self._opening)
+        return self._ready
 
     async def _open(self) -> "tuple[Application, ToolSession]":
         # In a thread: the imports alone would keep the first calls waiting.
@@ -101,8 +104,8 @@ async def _serve_hub(process: Process, transport: StdioTransport) -> None:
     try:
         application = await _patiently(process)
         await application.serve()
-    except Exception:
-        logger.exception("Events are not served; the tools may still work.")
+    except Exception as error:  # noqa: BLE001 - the tools go on
+        report(logger, "Events are not served; the tools may still work.", error)
 
 
 async def _patiently(process: Process) -> "Application":
@@ -114,7 +117,7 @@ async def _patiently(process: Process) -> "Application":
         except TaskCopilotError as error:
             if str(error) != said:
                 said = str(error)
-                logger.error("Events are not served yet: %s", said)  # noqa: TRY400 - expected
+                report(logger, "Events are not served yet.", error)
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 

@@ -166,27 +166,6 @@ def every(connection: Connection, workspace_id: int) -> list[Stream]:
     return [from_row(row) for row in _SELECT_ALL.all(connection, {"workspace": workspace_id})]
 
 
-def waiting_for(stream: Stream, all_streams: Iterable[Stream]) -> list[str]:
-    """The streams that have to complete before `stream` can start.
-
-    They are its dependencies that are not complete; a stream without any waits for the
-    phases before its own.
-    """
-    known = {other.stream_id: other for other in all_streams}
-    if stream.dependencies:
-        return [
-            needed
-            for needed in stream.dependencies
-            if needed not in known or not known[needed].all_done
-        ]
-    earlier = _PHASES_BEFORE[stream.phase]
-    return [
-        other.stream_id
-        for other in known.values()
-        if other.phase in earlier and other.total and not other.all_done
-    ]
-
-
 _PHASES_BEFORE: dict[StreamPhase, tuple[StreamPhase, ...]] = {
     "foundation": (),
     "parallel": ("foundation",),
@@ -194,9 +173,32 @@ _PHASES_BEFORE: dict[StreamPhase, tuple[StreamPhase, ...]] = {
 }
 
 
-def is_ready(stream: Stream, all_streams: Iterable[Stream]) -> bool:
-    """Whether `stream` has tasks, has not started, and waits for no other."""
-    return stream.status == "pending" and stream.total > 0 and not waiting_for(stream, all_streams)
+class Readiness:
+    """Which of a workspace's streams can start, and what the others wait for."""
+
+    def __init__(self, every: Iterable[Stream]) -> None:
+        self._done: dict[str, bool] = {}
+        self._unfinished: dict[StreamPhase, list[str]] = {phase: [] for phase in _PHASES_BEFORE}
+        for stream in every:
+            self._done[stream.stream_id] = stream.all_done
+            if stream.total and not stream.all_done:
+                self._unfinished[stream.phase].append(stream.stream_id)
+
+    def waits_for(self, stream: Stream) -> list[str]:
+        """The streams that have to complete before `stream` can start.
+
+        They are its dependencies that are not complete; a stream without any waits for the
+        phases before its own.
+        """
+        if stream.dependencies:
+            return [needed for needed in stream.dependencies if not self._done.get(needed)]
+        return [
+            waited for phase in _PHASES_BEFORE[stream.phase] for waited in self._unfinished[phase]
+        ]
+
+    def is_ready(self, stream: Stream) -> bool:
+        """Whether `stream` has tasks, has not started, and waits for no other."""
+        return stream.status == "pending" and stream.total > 0 and not self.waits_for(stream)
 
 
 def with_change(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def build_server(
             )
         return await call(tool, params.arguments or {}, session, actor(client_name(context)))
 
-    return Server(
+    server = Server[Any](
         "task-copilot",
         title="Task Copilot",
         version=version,
@@ -76,12 +77,23 @@ def build_server(
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
+    server.middleware.clear()  # OpenTelemetry's, which nobody configures in a stdio server
+    return server
 
 
 def client_name(context: ServerRequestContext[Any]) -> str | None:
     """What the client calls itself, in either era of the protocol; None if it does not."""
     params = context.session.client_params
     return None if params is None else params.client_info.name
+
+
+@cache
+def operation_of(tool: Tool) -> "Callable[[ToolSession, str, Any], Awaitable[Answer]]":
+    """The function that carries out `tool`; imported at the first call of any."""
+    function: Callable[[ToolSession, str, Any], Awaitable[Answer]] = getattr(
+        import_module("task_copilot.tools.operations"), tool.name
+    )
+    return function
 
 
 async def call(
@@ -93,8 +105,7 @@ async def call(
     """Carries out one call; every failure becomes an answer that the agent can act on."""
     try:
         given = tool.arguments.model_validate(arguments)
-        operations = import_module("task_copilot.tools.operations")
-        operation = getattr(operations, tool.name)
+        operation = operation_of(tool)
         said = getattr(given, "agent", None) or actor
         return success(await operation(await session(), said[:ACTOR_CHARACTERS], given))
     except ValidationError as error:

@@ -17,6 +17,7 @@ from task_copilot.workspaces import Workspace
 SUBTASKS_SHOWN = 50
 TITLE_SHOWN = 120
 READY_SHOWN = 10
+WAITED_FOR_SHOWN = 20
 CHANGE_BYTES = 500
 """A value of `changedSince` that is larger appears as ``{"omitted": bytes}``."""
 
@@ -118,16 +119,11 @@ class StreamTable:
 
     def __init__(self, every: Sequence[Stream]) -> None:
         self._every = every
-        self._waiting = {s.stream_id: streams.waiting_for(s, every) for s in every}
-
-    def _ready(self, stream: Stream) -> bool:
-        return (
-            stream.status == "pending" and stream.total > 0 and not self._waiting[stream.stream_id]
-        )
+        self._readiness = streams.Readiness(every)
 
     def header(self, workspace: str) -> str:
         """The first line: how many streams, and which can be started."""
-        ready = [stream.stream_id for stream in self._every if self._ready(stream)]
+        ready = [stream.stream_id for stream in self._every if self._readiness.is_ready(stream)]
         shown = ", ".join(ready[:READY_SHOWN]) + (" …" if len(ready) > READY_SHOWN else "")
         count = len(self._every)
         plural = "" if count == 1 else "s"
@@ -143,7 +139,7 @@ class StreamTable:
         parts.append(stream.phase)
         if stream.dependencies:
             parts.append("needs " + ",".join(stream.dependencies))
-        if self._ready(stream):
+        if self._readiness.is_ready(stream):
             parts.append("READY")
         name = f": {one_line(stream.name)}" if stream.name != stream.stream_id else ""
         return " ".join(parts) + name
@@ -162,8 +158,8 @@ class StreamTable:
             "pendingTasks": stream.pending,
             "progressPercentage": stream.progress_percentage,
             "dependencies": list(stream.dependencies),
-            "waitsFor": self._waiting[stream.stream_id],
-            "ready": self._ready(stream),
+            "waitsFor": self._readiness.waits_for(stream)[:WAITED_FOR_SHOWN],
+            "ready": self._readiness.is_ready(stream),
         }
 
 

@@ -1,9 +1,16 @@
-"""Group commit: several waiting operations in one transaction, a savepoint each."""
+"""Group commit: several waiting operations in one transaction.
 
+An operation that fails undoes itself and leaves the others. Most fail before they have
+written anything, and then there is nothing to undo; where one has, the transaction is
+rolled back and each of its operations gets one of its own.
+"""
+
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -28,21 +35,21 @@ class Outcome:
     error: BaseException | None = None
 
 
-class _StorageFailed(Exception):
-    """The storage refused an operation, as it does when the disk is full."""
+class _Undone(Exception):
+    """An operation failed in a way that takes the whole transaction with it."""
 
-    def __init__(self, meaning: StorageError) -> None:
-        super().__init__(str(meaning))
-        self.meaning = meaning
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Committer(Generic[RowT]):
     """Runs operations on the one writing connection of this process.
 
     `number` is called last in each transaction: it gives the waiting events their place in
-    the log and returns the rows that others may see after the commit. `check` raises if
-    the tables are no longer the ones that this program knows; `translate` turns a
-    driver's error into ours.
+    the log and returns the rows that others may see after the commit. `translate` turns a
+    driver's error into ours. `dialect` is the module of the database in use, with `begin`,
+    `check_unchanged`, `rows_changed`, `commit` and `rollback` on the driver's connection.
     """
 
     def __init__(
@@ -50,14 +57,14 @@ class Committer(Generic[RowT]):
         engine: Engine,
         clock: Clock,
         *,
+        dialect: ModuleType,
         number: Callable[[Transaction], list[RowT]],
-        check: Callable[[Any], None],
         translate: Callable[[BaseException], BaseException],
     ) -> None:
         self._engine = engine
         self._clock = clock
+        self._dialect: Any = dialect
         self._number = number
-        self._check = check
         self._translate = translate
         self._connection: Connection | None = None
 
@@ -69,11 +76,11 @@ class Committer(Generic[RowT]):
         outcomes: list[Outcome] = []
         try:
             rows = self._transact(taken, outcomes)
-        except _StorageFailed as failure:
-            self._discard_connection()
+        except _Undone as failure:
+            if isinstance(failure.error, StorageError):
+                self._discard_connection()
             if len(taken) == 1:
-                return [Outcome(error=failure.meaning)], []
-            # One operation met the storage's limits and undid its neighbours: each alone.
+                return [Outcome(error=failure.error)], []
             return self._one_by_one(taken)
         except Exception as error:  # noqa: BLE001 - the callers get it
             self._discard_connection()
@@ -92,50 +99,49 @@ class Committer(Generic[RowT]):
 
     def _transact(self, taken: list[Operation[Any]], outcomes: list[Outcome]) -> list[RowT]:
         connection = self.connection
-        with connection.begin() as scope:
-            self._check(connection.connection.driver_connection)
+        driver: Any = connection.connection.driver_connection
+        self._dialect.begin(driver)
+        try:
+            self._dialect.check_unchanged(driver)
             transaction = Transaction(connection, self._clock())
-            self._run_all(taken, transaction, outcomes)
-            if all(outcome.error for outcome in outcomes):
-                scope.rollback()
-                return []
+            self._run_all(taken, transaction, outcomes, driver)
             rows = self._number(transaction)
+            self._dialect.commit(driver)
+        except BaseException:
+            with contextlib.suppress(Exception):  # the error that led here says more
+                self._dialect.rollback(driver)
+            raise
+        finally:
+            if connection.in_transaction():  # SQLAlchemy's own account of it
+                connection.rollback()
         for notify in transaction.after_commit:
             notify()
         return rows
 
     def _run_all(
-        self, taken: list[Operation[Any]], transaction: Transaction, outcomes: list[Outcome]
+        self,
+        taken: list[Operation[Any]],
+        transaction: Transaction,
+        outcomes: list[Outcome],
+        driver: Any,
     ) -> None:
         deadline = time.monotonic() + MAX_SECONDS
-        alone = len(taken) == 1
         for operation in taken:
-            outcomes.append(self._run(operation, transaction, savepoint=not alone))
+            outcomes.append(self._run(operation, transaction, driver))
             if time.monotonic() > deadline:
                 return
 
-    def _run(
-        self, operation: Operation[Any], transaction: Transaction, *, savepoint: bool
-    ) -> Outcome:
-        # A savepoint through the driver: SQLAlchemy's costs more than many an operation.
-        execute = transaction.connection.connection.driver_connection.execute  # type: ignore[union-attr]
+    def _run(self, operation: Operation[Any], transaction: Transaction, driver: Any) -> Outcome:
+        written = self._dialect.rows_changed(driver)
         events, hooks = len(transaction.outbox), len(transaction.after_commit)
-        if savepoint:
-            execute("SAVEPOINT operation")
         try:
-            outcome = Outcome(operation(transaction))
+            return Outcome(operation(transaction))
         except Exception as error:
             meaning = self._translate(error)
-            if isinstance(meaning, StorageError):
-                # The storage may have rolled back the whole transaction by itself.
-                raise _StorageFailed(meaning) from error
-            if savepoint:
-                execute("ROLLBACK TO operation")
+            if self._dialect.rows_changed(driver) != written or isinstance(meaning, StorageError):
+                raise _Undone(meaning) from error
             del transaction.outbox[events:], transaction.after_commit[hooks:]
-            outcome = Outcome(error=error)
-        if savepoint:
-            execute("RELEASE operation")
-        return outcome
+            return Outcome(error=meaning)
 
     @property
     def connection(self) -> Connection:

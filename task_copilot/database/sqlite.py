@@ -61,7 +61,7 @@ def driver() -> ModuleType:
 
 
 def write_engine(url: URL, *, durability: str) -> Engine:
-    """The engine of the one writing connection of this process."""
+    """The engine of the one writing connection of this process, which begins with `begin`."""
     engine = _engine(url, poolclass=NullPool, timeout=0)
 
     @event.listens_for(engine, "connect")
@@ -73,7 +73,6 @@ def write_engine(url: URL, *, durability: str) -> Engine:
         connection.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}")
         connection.execute("PRAGMA busy_timeout=0")
 
-    event.listen(engine, "begin", _begin_immediate)
     return engine
 
 
@@ -87,7 +86,7 @@ def read_engine(url: URL) -> Engine:
         connection.execute("PRAGMA query_only=ON")
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
+    def begin_reading(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
     return engine
@@ -104,9 +103,29 @@ def _configure(connection: Any) -> None:
     connection.execute("PRAGMA cache_size=-20000")
 
 
-def _begin_immediate(connection: Connection) -> None:
-    driver_connection: Any = connection.connection.driver_connection
+def begin(driver_connection: Any) -> None:
+    """Begins a transaction that may write; raises StorageBusy if it has to wait too long.
+
+    A transaction that reads first and then writes would fail at once where another process
+    has written in between, so this one takes the lock before it reads.
+    """
     patiently(lambda: driver_connection.execute("BEGIN IMMEDIATE"))
+
+
+def commit(driver_connection: Any) -> None:
+    """Ends the transaction; what it wrote is on disk by then."""
+    driver_connection.execute("COMMIT")
+
+
+def rollback(driver_connection: Any) -> None:
+    """Ends the transaction, if there is one, and undoes what it wrote."""
+    if driver_connection.in_transaction:
+        driver_connection.execute("ROLLBACK")
+
+
+def rows_changed(driver_connection: Any) -> int:
+    """A number that is another one once something was written."""
+    return int(driver_connection.total_changes)
 
 
 def patiently(step: Callable[[], T]) -> T:

@@ -73,8 +73,8 @@ class Database(Generic[RowT]):
         self.committer = Committer(
             self.write_engine,
             clock,
+            dialect=sqlite,
             number=number,
-            check=sqlite.check_unchanged,
             translate=self._translate,
         )
         self._readers = ThreadPoolExecutor(sqlite.READERS, thread_name_prefix="reader")
@@ -152,8 +152,9 @@ class Database(Generic[RowT]):
     def _migrate(self, connection: Connection) -> None:
         from task_copilot.database.migrate import migrate
 
-        with connection.begin():
-            driver_connection: Any = connection.connection.driver_connection
+        driver_connection: Any = connection.connection.driver_connection
+        sqlite.begin(driver_connection)
+        with connection.begin():  # ends what has begun
             # Another process may have been faster while this one waited for the lock.
             if sqlite.stored_version(driver_connection) < SCHEMA_VERSION:
                 migrate(connection)

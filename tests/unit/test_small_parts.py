@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from task_copilot import clock, jsontext
 from task_copilot.errors import InvalidInput
 from task_copilot.ids import parse_checkpoint_id, parse_task_id, task_id
-from task_copilot.streams import Stream, find_cycle, is_ready, waiting_for
+from task_copilot.streams import Readiness, Stream, find_cycle
 from task_copilot.tools.answers import MAX_ANSWER_BYTES, piece, prefix_that_fits, rows_that_fit
 from task_copilot.tools.registry import TOOLS, TOOLS_BY_NAME, instructions
 from task_copilot.tools.schema import explain
@@ -111,16 +111,17 @@ def test_a_stream_waits_for_what_it_needs() -> None:
     done = stream("Done", pending=0, completed=2)
     ready, waits, unknown = stream("B", needs="Done"), stream("C", needs="Done B"), stream("D")
     unknown = unknown._replace(dependencies=("Nowhere",))
-    every = [done, ready, waits, unknown]
-    assert is_ready(ready, every)
-    assert waiting_for(waits, every) == ["B"]
-    assert waiting_for(unknown, every) == ["Nowhere"]
+    readiness = Readiness([done, ready, waits, unknown])
+    assert readiness.is_ready(ready)
+    assert not readiness.is_ready(waits)
+    assert readiness.waits_for(waits) == ["B"]
+    assert readiness.waits_for(unknown) == ["Nowhere"]
 
 
 def test_a_stream_without_needs_waits_for_the_phases_before_it() -> None:
-    base, side, end = stream("A", "foundation"), stream("B"), stream("Z", "integration")
-    every = [base, side, end]
-    assert [waiting_for(item, every) for item in every] == [[], ["A"], ["A", "B"]]
+    every = [stream("A", "foundation"), stream("B"), stream("Z", "integration")]
+    readiness = Readiness(every)
+    assert [readiness.waits_for(item) for item in every] == [[], ["A"], ["A", "B"]]
 
 
 def test_a_cycle_is_found_however_long_it_is() -> None:
@@ -176,7 +177,7 @@ def explained(tool: str, arguments: dict[str, object]) -> str:
         (
             "checkpoint_create",
             {"taskId": "1", "executionStep": 1.5},
-            "executionStep: got 1.5; takes a whole number or a text of at most 200 characters.",
+            "executionStep: got 1.5; takes a whole number from 0 to 1,000,000,000 or a text",
         ),
         (
             "checkpoint_create",

@@ -319,7 +319,7 @@ async def test_a_read_that_fails_is_logged_and_tried_again(
         bus.refresh()
         await head_reaches(bus, 4)
     assert len(caplog.records) == 3
-    assert "could not be read" in caplog.text
+    assert "cannot be read" in caplog.text
     assert "the disk is away" in caplog.text
 
 

@@ -1,0 +1,136 @@
+"""A run as a table for people and as JSON for programs."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import Tree
+from benchmarks.measures import Finding, Measure, number
+
+FOLDER = Path(__file__).resolve().parent
+HEADINGS = ("measure", "value", "target", "result", "rounds", "note")
+RESULTS = {True: "met", False: "MISSED", None: ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that is written down of one run."""
+
+    command: str
+    date: str
+    seconds: float
+    tree: Tree
+    tree_changed_meanwhile: bool
+    facts: dict[str, str]
+    findings: list[Finding]
+
+    @property
+    def measures(self) -> list[Measure]:
+        return [measure for finding in self.findings for measure in finding.measures]
+
+    @property
+    def missed(self) -> list[Measure]:
+        return [measure for measure in self.measures if measure.passed is False]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: how many targets were met, and which were not."""
+        targets = sum(measure.target is not None for measure in self.measures)
+        names = "; ".join(measure.name for measure in self.missed)
+        met = f"{targets - len(self.missed)} of {targets} targets met"
+        return f"{met}. Missed: {names}." if names else f"{met}."
+
+
+def cells(measure: Measure) -> tuple[str, ...]:
+    """A measure as a row of a table."""
+    value = f"{number(measure.value)} {measure.unit}".strip()
+    target = "" if measure.target is None else f"{measure.target} {measure.unit}".strip()
+    result = RESULTS[measure.passed]
+    return (measure.name, value, target, result, measure.rounds, measure.note)
+
+
+def table(finding: Finding) -> str:
+    """A suite's measures, aligned for a terminal."""
+    rows = [HEADINGS, *map(cells, finding.measures)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([finding.title, *(f"  {line}" for line in lines), finding.circumstances])
+
+
+def write(run: Run) -> None:
+    """Replaces RESULTS.md and results.json."""
+    markdown = "\n".join(_markdown(run)) + "\n"
+    (FOLDER / "RESULTS.md").write_text(markdown, encoding="utf-8")
+    text = json.dumps(_as_json(run), indent=2, ensure_ascii=False) + "\n"
+    (FOLDER / "results.json").write_text(text, encoding="utf-8")
+
+
+def _markdown(run: Run) -> Iterator[str]:
+    yield "# Results of the benchmarks"
+    yield ""
+    yield "Written by `make bench`; not to be edited."
+    yield ""
+    yield run.verdict
+    for finding in run.findings:
+        yield ""
+        yield f"## {finding.title}"
+        yield ""
+        yield _row(HEADINGS)
+        yield "|---" * len(HEADINGS) + "|"
+        for measure in finding.measures:
+            yield _row(cells(measure))
+        yield ""
+        yield finding.circumstances
+    yield ""
+    yield "## The run"
+    yield ""
+    yield "| | |"
+    yield "|---|---|"
+    for name, value in _circumstances(run).items():
+        yield _row((name, value))
+
+
+def _row(row: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def _circumstances(run: Run) -> dict[str, str]:
+    dirty = f"dirty: {run.tree.changed_files} changed files" if run.tree.is_dirty else "clean"
+    meanwhile = "; the files were changed during the run" if run.tree_changed_meanwhile else ""
+    return {
+        "commit": f"{run.tree.commit} ({dirty}{meanwhile})",
+        "command": f"`{run.command}`",
+        "date": run.date,
+        "took": f"{run.seconds:.0f} s",
+        **run.facts,
+    }
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    return {
+        "commit": run.tree.commit,
+        "dirty": run.tree.is_dirty,
+        "changedMeanwhile": run.tree_changed_meanwhile,
+        "command": run.command,
+        "date": run.date,
+        "seconds": round(run.seconds, 1),
+        "facts": run.facts,
+        "measures": [
+            {
+                "suite": finding.suite.name,
+                "others": round(finding.others, 3),
+                "attempts": finding.attempts,
+                **dataclasses.asdict(measure),
+                "target": None if measure.target is None else str(measure.target),
+                "passed": measure.passed,
+            }
+            for finding in run.findings
+            for measure in finding.measures
+        ],
+    }

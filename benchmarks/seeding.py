@@ -1,0 +1,80 @@
+"""Large databases, written straight into the tables.
+
+What the program itself keeps in step is kept so here: a stream's row counts its tasks.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from benchmarks.sandbox import WORKSPACE, Sandbox
+from task_copilot.application import open_blocking
+from task_copilot.clock import system_clock
+from task_copilot.database.tables import streams, tasks, workspaces
+
+STATUSES = ("pending", "in_progress", "blocked", "completed")
+
+
+@contextmanager
+def seeding(sandbox: Sandbox) -> Iterator[Connection]:
+    """A transaction on the new database of `sandbox`, whose workspace exists with number 1."""
+    database = open_blocking(sandbox.settings, system_clock)
+    with database.write_engine.begin() as connection:
+        row = {"id": 1, "name": WORKSPACE, "path": None, "created_at": system_clock()}
+        connection.execute(insert(workspaces), row)
+        yield connection
+    database.read_engine.dispose()
+    database.write_engine.dispose()
+
+
+def add_stream(
+    connection: Connection,
+    stream_id: str,
+    titles: Sequence[str],
+    *,
+    statuses: Sequence[str] = STATUSES,
+    agents: Sequence[str | None] = (None,),
+) -> None:
+    """A stream with a task for each title; statuses and agents take turns."""
+    now = system_clock()
+    rows = [
+        _task(stream_id, title, statuses[place % len(statuses)], agents[place % len(agents)], now)
+        for place, title in enumerate(titles)
+    ]
+    count = Counter(row["status"] for row in rows)
+    stream = {
+        "workspace_id": 1,
+        "stream_id": stream_id,
+        "name": stream_id,
+        "phase": "parallel",
+        "dependencies": "[]",
+        **{status: count[status] for status in STATUSES},
+        "started_at": now if any(count[status] for status in STATUSES[1:]) else None,
+        "completed_at": now if count["completed"] == len(rows) > 0 else None,
+        "created_at": now,
+        "updated_at": now,
+    }
+    connection.execute(insert(streams), stream)
+    connection.execute(insert(tasks), rows)
+
+
+def _task(stream_id: str, title: str, status: str, agent: str | None, now: str) -> dict[str, Any]:
+    return {
+        "workspace_id": 1,
+        "stream_id": stream_id,
+        "title": title,
+        "status": status,
+        "assigned_agent": agent,
+        "blocked_reason": "waits for a review" if status == "blocked" else None,
+        "files": "[]",
+        "metadata": "{}",
+        "checkpoints_made": 0,
+        "created_at": now,
+        "updated_at": now,
+        "started_at": None if status == "pending" else now,
+        "blocked_at": now if status == "blocked" else None,
+        "completed_at": now if status == "completed" else None,
+    }
