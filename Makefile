@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint bench docs lock clean
 
 # The Python that .venv is made with (3.11 or later): make demo PYTHON=/path/to/python3.12
 PYTHON ?= python3
@@ -33,6 +33,9 @@ test: lint ## lint, then every test (make test ARGS="-k streams" for some)
 
 bench: .venv/.dev ## the measurements, printed as tables
 	@$(PY) -m benchmarks $(ARGS)
+
+docs: .venv/.project ## write what is generated in docs/
+	@$(PY) docs/generate.py $(ARGS)
 
 lock: .venv/.dev ## resolve the pinned requirements anew
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -79,7 +82,8 @@ clean: ## remove .venv and everything else that can be made again
 	@touch $@
 
 .venv/.project: .venv/.run pyproject.toml
-	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@# setuptools warns of editable installs in general; ours has nothing to be careful with
+	@PYTHONWARNINGS='ignore:Editable installation' $(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
 
 .venv/.dev: .venv/.project requirements/dev.txt

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert
 from benchmarks.sandbox import WORKSPACE, Sandbox
 from task_copilot.application import open_blocking
 from task_copilot.clock import system_clock
+from task_copilot.database import sqlite
 from task_copilot.database.tables import streams, tasks, workspaces
 
 STATUSES = ("pending", "in_progress", "blocked", "completed")
@@ -22,7 +23,8 @@ STATUSES = ("pending", "in_progress", "blocked", "completed")
 def seeding(sandbox: Sandbox) -> Iterator[Connection]:
     """A transaction on the new database of `sandbox`, whose workspace exists with number 1."""
     database = open_blocking(sandbox.settings, system_clock)
-    with database.write_engine.begin() as connection:
+    with database.write_engine.connect() as connection, connection.begin():
+        sqlite.begin(connection.connection.driver_connection)
         row = {"id": 1, "name": WORKSPACE, "path": None, "created_at": system_clock()}
         connection.execute(insert(workspaces), row)
         yield connection

@@ -14,12 +14,23 @@ from typing import Any
 
 from task_copilot import jsontext
 from task_copilot.events.log import LogRow
+from task_copilot.events.messages import (
+    CLIENT_MESSAGES,
+    MAX_ID_CHARACTERS,
+    MAX_ID_NUMBER,
+    Details,
+    ErrorCode,
+    Failure,
+    ServerPing,
+    ServerPong,
+    Subscribed,
+    Unsubscribed,
+    wire,
+)
 from task_copilot.events.topics import ALLOWED, PatternSet, is_pattern
 
 SHOWN_CHARACTERS = 80
 DETAILS_SHOWN = 10
-MAX_ID_CHARACTERS = 200
-MAX_ID_NUMBER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +44,9 @@ class LogHead:
 class Refused(Exception):
     """A message that gets an ``error`` instead of what it asked for."""
 
-    def __init__(self, code: str, message: str, **details: Any) -> None:
+    def __init__(self, code: ErrorCode, message: str, **details: Any) -> None:
         super().__init__(message)
-        self.code = code
-        self.details = details
+        self.failure = Failure(code=code, message=message, details=Details(**details))
 
 
 class Listener:
@@ -64,12 +74,7 @@ class Listener:
             request_id = _id_of(message)
             return self._handle(message, request_id, head, now)
         except Refused as refusal:
-            payload = {
-                "code": refusal.code,
-                "message": str(refusal),
-                "details": refusal.details,
-            }
-            return [frame("error", payload, now, request_id)]
+            return [frame("error", refusal.failure, now, request_id)]
 
     def _handle(
         self, message: dict[str, Any], request_id: Any, head: LogHead, now: str
@@ -77,7 +82,7 @@ class Listener:
         handlers: dict[str, Callable[[dict[str, Any], LogHead], tuple[str, Any] | None]] = {
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
-            "ping": lambda _payload, _head: ("pong", {}),
+            "ping": lambda _payload, _head: ("pong", ServerPong()),
             "pong": lambda _payload, _head: None,
         }
         kind = message.get("type")
@@ -88,7 +93,7 @@ class Listener:
             raise Refused(
                 "WS_UNKNOWN_TYPE",
                 f"There is no message type {kind[:SHOWN_CHARACTERS]!r}.",
-                allowed=list(handlers),
+                allowed=list(CLIENT_MESSAGES),
             )
         reply = handler(_payload_of(message), head)
         return [] if reply is None else [frame(reply[0], reply[1], now, request_id)]
@@ -102,17 +107,17 @@ class Listener:
                 f"A connection holds at most {self._max_patterns} patterns; "
                 f"this one has {len(self.patterns)} and asked for {len(new)} more.",
                 limit=self._max_patterns,
-                activeSubscriptions=len(self.patterns),
+                active_subscriptions=len(self.patterns),
             )
         if not self.listening:
             self.position = max(self.position, head.seq)
         self.patterns.add(topics)
-        return "subscribed", {
-            "topics": topics,
-            "activeSubscriptions": len(self.patterns),
-            "epoch": head.epoch,
-            "seq": self.position,
-        }
+        return "subscribed", Subscribed(
+            topics=topics,
+            active_subscriptions=len(self.patterns),
+            epoch=head.epoch,
+            seq=self.position,
+        )
 
     def _unsubscribe(self, payload: dict[str, Any], _head: LogHead) -> tuple[str, Any]:
         topics = _topics_of(payload, "unsubscribe")
@@ -124,7 +129,8 @@ class Listener:
                 topics=unknown[:DETAILS_SHOWN],
             )
         self.patterns.remove(topics)
-        return "unsubscribed", {"topics": topics, "activeSubscriptions": len(self.patterns)}
+        count = len(self.patterns)
+        return "unsubscribed", Unsubscribed(topics=topics, active_subscriptions=count)
 
     def frames(self, rows: Iterable[LogRow]) -> list[str]:
         """The frames of the events that this listener asked for, in order.
@@ -144,12 +150,12 @@ class Listener:
         """A ping; its ``seq`` says up to where this listener has everything."""
         if not self.listening:
             self.position = max(self.position, head.seq)
-        return frame("ping", {"seq": self.position}, now, None)
+        return frame("ping", ServerPing(seq=self.position), now, None)
 
 
 def frame(kind: str, payload: Any, now: str, request_id: Any) -> str:
     """One message of the server as text."""
-    message = {"type": kind, "timestamp": now, "payload": payload}
+    message = {"type": kind, "timestamp": now, "payload": wire(payload)}
     if request_id is not None:
         message["id"] = request_id
     return jsontext.encode(message)

@@ -84,6 +84,14 @@ def number(transaction: Transaction) -> list[LogRow]:
     ]
 
 
+def tells_of_redaction(row: LogRow) -> bool:
+    """Whether earlier events were changed when `row` was written."""
+    if not row.topic.startswith("task:"):
+        return False
+    start = f'{{"seq":{row.seq},"topic":"{row.topic}","eventType":"task.redacted"'
+    return row.payload.startswith(start)
+
+
 def state(connection: Connection) -> LogState:
     """Where the log stands in the transaction of `connection`."""
     return LogState(*_STATE.first(connection, {}))

@@ -117,6 +117,16 @@ class TaskCompleted(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRedacted(TaskEvent):
+    """Values of `fields` were removed from the task and from every earlier event."""
+
+    event_type: ClassVar[str] = "task.redacted"
+
+    fields: tuple[str, ...]
+    redacted_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamEvent(Event):
     """The fields that a callback on ``stream:*`` finds in every event.
 
@@ -176,6 +186,15 @@ class StreamStarted(StreamEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamArchived(StreamEvent):
+    """The stream was put away, until its next `stream.progress`."""
+
+    event_type: ClassVar[str] = "stream.archived"
+
+    archived_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointEvent(Event):
     """The fields that a callback on ``checkpoint:*`` finds in every event."""
 
@@ -224,10 +243,12 @@ EVENT_CLASSES: tuple[type[Event], ...] = (
     TaskStatusChanged,
     TaskBlocked,
     TaskCompleted,
+    TaskRedacted,
     StreamProgress,
     StreamCompleted,
     StreamBlocked,
     StreamStarted,
+    StreamArchived,
     CheckpointCreated,
     CheckpointResumed,
     CheckpointExpired,
@@ -282,6 +303,11 @@ def payload(event: Event, *, actor: str, timestamp: str) -> str:
         "timestamp": timestamp,
         "data": data(event),
     }
+    return stored_text(content)
+
+
+def stored_text(content: dict[str, Any]) -> str:
+    """The text of an event's payload, with less of its changes where it would be too large."""
     text = jsontext.encode(content)
     if len(text) * MAX_BYTES_OF_A_CHARACTER > _MAX_STORED_BYTES:
         text = _shortened(content)

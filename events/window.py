@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from task_copilot.events.log import LogRow
+from task_copilot.events.log import LogRow, tells_of_redaction
 
 WINDOW_ROWS = 1_000
 """Events kept in memory. A listener that is further behind reads from the log."""
@@ -25,7 +25,8 @@ class Window:
     def extend(self, rows: Sequence[LogRow]) -> bool:
         """Adds the next events of the log, and says whether they were the next.
 
-        Rows that are held already are passed over; after a hole nothing is added.
+        Rows that are held already are passed over; after a hole nothing is added. A
+        redaction empties the window: the log has the events as they are now.
         """
         new = [row for row in rows if row.seq > self.head]
         if not new:
@@ -34,6 +35,8 @@ class Window:
             return False
         self._rows.extend(new)
         self.head = new[-1].seq
+        if any(map(tells_of_redaction, new)):
+            self._rows.clear()
         return True
 
     def after(self, position: int, limit: int) -> list[LogRow] | None:

@@ -6,9 +6,10 @@ Imported after the first answer, since what it imports takes longer than that an
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
-from task_copilot import checkpoints
-from task_copilot.clock import Clock
+from task_copilot import archive, checkpoints
+from task_copilot.clock import Clock, minutes_after
 from task_copilot.database.store import Database, open_database
 from task_copilot.errors import report
 from task_copilot.events import log
@@ -20,7 +21,9 @@ from task_copilot.settings import Settings
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
-"""Pause between two looks for expired checkpoints."""
+"""Pause between two looks for expired checkpoints and for streams to archive."""
+
+MINUTES_OF_A_DAY = 24 * 60
 
 
 class Application:
@@ -45,7 +48,7 @@ class Application:
         bus = Bus(state, self._read_after)
         self._bus = bus
         bus.refresh()  # what was committed since the state was read
-        hub = Hub(self._settings, bus, self._clock)
+        hub = Hub(self._settings, bus, self._clock, self.database)
         if await hub.start():
             self.hub = hub
             logger.info("Events: %s/ws", hub.address.replace("http", "ws", 1))
@@ -59,16 +62,28 @@ class Application:
 
     async def _sweep(self) -> None:
         while True:
-            try:
-                await self._expire_checkpoints()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-                report(logger, "Expired checkpoints could not be removed; trying later.", error)
+            await self._tidy("Expired checkpoints could not be removed", self._expire_checkpoints)
+            await self._tidy("Finished streams could not be archived", self._archive_streams)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _tidy(self, failure: str, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            report(logger, f"{failure}; trying later.", error)
 
     async def _expire_checkpoints(self) -> None:
         now = self._clock()
         while await self.database.read(lambda c: checkpoints.any_expired(c, now)):
             await self.database.write(checkpoints.expire)
+
+    async def _archive_streams(self) -> None:
+        days = self._settings.archive_after_days
+        if not days:
+            return
+        before = minutes_after(self._clock(), -days * MINUTES_OF_A_DAY)
+        while await self.database.read(lambda c: archive.any_unchanged(c, before)):
+            await self.database.write(lambda tx: archive.archive_unchanged(tx, before))
 
     async def close(self) -> None:
         """Ends the hub in order and the commit under way; keeps nobody waiting."""

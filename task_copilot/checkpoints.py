@@ -242,13 +242,14 @@ def find(
 
 def _missing(connection: Connection, task: int, number: int | None, now: str) -> NotFound:
     newest = _LATEST.first(connection, {"task": task, "now": now})
-    advice = (
-        "It has none that has not expired; checkpoint_create makes one."
-        if newest is None
-        else f"Its newest is {checkpoint_id(newest.id)}; checkpoint_list shows all."
-    )
     if number is None:
-        return NotFound(f"taskId: {task_id(task)} has no checkpoint. {advice}")
+        return NotFound(f"taskId: {task_id(task)} has no checkpoint; checkpoint_create makes one.")
+    advice = (
+        f"{task_id(task)} has none; checkpoint_create makes one."
+        if newest is None
+        else f"The newest of {task_id(task)} is {checkpoint_id(newest.id)}; checkpoint_list "
+        "shows all."
+    )
     return NotFound(f"checkpointId: {_why(connection, task, number)}. {advice}")
 
 

@@ -1,4 +1,4 @@
-"""The command line. Without arguments it is the stdio server that an agent starts."""
+"""The command line. Without a command it is the stdio server that an agent starts."""
 
 import gc
 import ipaddress
@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from task_copilot import __version__
+from task_copilot import __version__, commands
 from task_copilot.settings import (
     Settings,
     declared,
@@ -86,13 +86,17 @@ def all_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
+@click.group(
+    invoke_without_command=True,
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+)
 @all_options
 @click.version_option(__version__, prog_name="task-copilot")
-def main(**given: Any) -> None:
+@click.pass_context
+def main(context: click.Context, /, **given: Any) -> None:
     """Tasks and checkpoints for coding agents, with a live stream of events.
 
-    Without arguments this is an MCP server on stdin and stdout, which a coding agent starts:
+    Without a command this is an MCP server on stdin and stdout, which a coding agent starts:
 
         claude mcp add task-copilot -- task-copilot
 
@@ -100,13 +104,23 @@ def main(**given: Any) -> None:
     http://127.0.0.1:9090/health. A flag wins over its environment variable.
     """
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    _require_loopback(settings.host)
+    context.obj = settings
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.WARNING,
         format="task-copilot: %(levelname)s: %(message)s",
     )
     logging.getLogger("task_copilot").setLevel(settings.log_level.upper())
+    if context.invoked_subcommand is None:
+        _serve(settings)
+
+
+main.add_command(commands.archive)
+main.add_command(commands.redact)
+
+
+def _serve(settings: Settings) -> None:
+    _require_loopback(settings.host)
     if sys.stdin is not None and sys.stdin.isatty():
         _welcome(settings)
     _run(settings)
@@ -140,12 +154,15 @@ def _run(settings: Settings) -> None:
     gc.disable()
     import asyncio
 
+    from task_copilot.errors import TaskCopilotError
     from task_copilot.server import serve
 
     gc.enable()
     gc.freeze()
     try:
         asyncio.run(serve(settings))
+    except TaskCopilotError as error:
+        raise click.UsageError(str(error)) from None
     finally:
         logging.shutdown()
     # Taking the interpreter down costs 0.2 s of the half second that a client waits; all

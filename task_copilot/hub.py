@@ -11,8 +11,11 @@ from enum import Enum
 import httpx2
 import uvicorn
 
+from task_copilot.api.endpoint import Context
 from task_copilot.clock import Clock
+from task_copilot.database.store import Database
 from task_copilot.events.bus import Bus
+from task_copilot.events.log import LogRow
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.protocols import ImpatientHttp, PatientWebSocket
 from task_copilot.settings import Settings
@@ -49,10 +52,13 @@ class _Server(uvicorn.Server):
 class Hub:
     """Serves one database's events on the first port that is free."""
 
-    def __init__(self, settings: Settings, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, bus: Bus, clock: Clock, database: Database[LogRow]
+    ) -> None:
         self._settings = settings
         self._bus = bus
         self._clock = clock
+        self._database = database
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._listening: socket.socket | None = None
@@ -76,7 +82,8 @@ class Hub:
         )
         self.port = listening.getsockname()[1]
         websocket = WebSocketEndpoint(self._bus, limits, self._clock)
-        app = build_app(self._bus, websocket, self._clock, port=self.port)
+        context = Context(self._database, self._clock, self._settings.checkpoints_kept)
+        app = build_app(self._bus, websocket, context, port=self.port)
         self._server = _Server(_configuration(app, self._settings))
         self._listening = listening
         self._serving = asyncio.create_task(self._serve(self._server, listening))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from task_copilot.errors import InvalidInput
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -13,6 +15,11 @@ class Location:
 
     name: str
     path: str | None
+
+    @property
+    def described(self) -> str:
+        """The name with the folder, since several folders may have the same name."""
+        return self.name if self.path is None else f"{self.name} ({self.path})"
 
     @property
     def other_name(self) -> str:
@@ -24,11 +31,17 @@ class Location:
 def locate(wanted: str | None, environment: Mapping[str, str], current: Path) -> Location:
     """The workspace of a server: `wanted` (a folder or a name) if given, else the git
     repository of ``CLAUDE_PROJECT_DIR`` or of the `current` folder, else that folder.
+    Raises InvalidInput for a wanted folder that does not exist.
     """
     if wanted and not _names_a_folder(wanted):
         return Location(name=_printable(wanted), path=None)
-    folder = Path(wanted or environment.get("CLAUDE_PROJECT_DIR") or current)
-    root = repository_of(folder.expanduser().resolve())
+    folder = Path(wanted or environment.get("CLAUDE_PROJECT_DIR") or current).expanduser()
+    if wanted and not folder.is_dir():
+        raise InvalidInput(
+            f"TASK_COPILOT_WORKSPACE (--workspace) names {wanted!r}, which is no folder. Give a "
+            "folder that exists, or a name without slashes."
+        )
+    root = repository_of(folder.resolve())
     return Location(name=_name(root), path=os.fsencode(root).decode(errors="replace"))
 
 

@@ -121,13 +121,20 @@ async def _patiently(process: Process) -> "Application":
         await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # removed since the shell went there
+        return Path(os.environ.get("PWD", "/"))
+
+
 async def serve(settings: Settings) -> None:
     """Serves MCP on stdin and stdout until the client closes it or a signal comes."""
-    location = locate(settings.workspace, os.environ, Path.cwd())
+    location = locate(settings.workspace, os.environ, _current_folder())
     process = Process(settings, location)
     server = build_server(
         version=__version__,
-        workspace=location.name,
+        workspace=location.described,
         session=process.session,
         actor=process.actor,
     )

@@ -66,6 +66,12 @@ class Settings:
     checkpoints_kept: int = setting(
         5, "Newest checkpoints kept of each task.", minimum=1, maximum=1000
     )
+    archive_after_days: int = setting(
+        0,
+        "Days without a change after which a finished stream is archived; 0: never.",
+        minimum=0,
+        maximum=36_500,
+    )
     max_listeners: int = setting(
         100, "WebSocket connections at once; the next gets 503.", minimum=1, maximum=100_000
     )

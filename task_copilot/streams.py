@@ -57,6 +57,7 @@ class Stream(NamedTuple):
     started_at: str | None = None
     completed_at: str | None = None
     updated_at: str = ""
+    archived_at: str | None = None
 
     @property
     def total(self) -> int:
@@ -98,6 +99,7 @@ STREAM_COLUMNS = (
     streams.c.started_at.label("stream_started_at"),
     streams.c.completed_at.label("stream_completed_at"),
     streams.c.updated_at.label("stream_updated_at"),
+    streams.c.archived_at.label("stream_archived_at"),
 )
 _SELECT = select(streams.c.stream_id, *STREAM_COLUMNS).where(
     streams.c.workspace_id == bindparam("workspace")
@@ -116,7 +118,7 @@ _UPDATE = Prepared(
             column: bindparam(f"new_{column}")
             for column in (
                 *("name", "phase", "dependencies", "pending", "in_progress", "blocked"),
-                *("completed", "started_at", "completed_at", "updated_at"),
+                *("completed", "started_at", "completed_at", "updated_at", "archived_at"),
             )
         }
     )
@@ -152,6 +154,7 @@ def from_row(row: Any) -> Stream:
         started_at=row.stream_started_at,
         completed_at=row.stream_completed_at,
         updated_at=row.stream_updated_at,
+        archived_at=row.stream_archived_at,
     )
 
 
@@ -263,18 +266,24 @@ def _way_back(came_from: Mapping[str, str], start: str, last: str) -> list[str]:
 
 
 def count(stream: Stream, old: TaskStatus | None, new: TaskStatus | None) -> Stream:
-    """`stream` after one of its tasks went from `old` to `new`; None is "not in it"."""
+    """`stream` after one of its tasks went from `old` to `new`; None is "not in it".
+
+    Whatever comes in or counts differently brings an archived stream back.
+    """
     changed = {"pending": 0, "in_progress": 0, "blocked": 0, "completed": 0, "cancelled": 0}
     if old is not None:
         changed[old] -= 1
     if new is not None:
         changed[new] += 1
-    return stream._replace(
+    counted = stream._replace(
         pending=stream.pending + changed["pending"],
         in_progress=stream.in_progress + changed["in_progress"],
         blocked=stream.blocked + changed["blocked"],
         completed=stream.completed + changed["completed"],
     )
+    if old is not None and counted == stream:
+        return stream
+    return counted._replace(archived_at=None)
 
 
 def save(transaction: Transaction, scope: Scope, before: Stream | None, after: Stream) -> Stream:
@@ -313,6 +322,7 @@ def _row_values(stream: Stream) -> dict[str, Any]:
         "started_at": stream.started_at,
         "completed_at": stream.completed_at,
         "updated_at": stream.updated_at,
+        "archived_at": stream.archived_at,
     }
 
 
@@ -337,8 +347,9 @@ def append_events(
     blocked_set_changed: bool = False,
 ) -> None:
     """Appends the events that the change of a saved stream asks for, in their order."""
-    common = _common_fields(scope, after)
-    if before is None or before.counts() != after.counts():
+    common = event_fields(scope.workspace.name, after)
+    returned = before is not None and before.archived_at and not after.archived_at
+    if before is None or before.counts() != after.counts() or returned:
         log.append(transaction, StreamProgress(**common), scope.actor)
     if after.completed_at and (before is None or before.completed_at is None):
         log.append(transaction, _completed(common, after), scope.actor)
@@ -372,9 +383,10 @@ def _blocked(
     )
 
 
-def _common_fields(scope: Scope, stream: Stream) -> dict[str, Any]:
+def event_fields(workspace: str, stream: Stream) -> dict[str, Any]:
+    """The fields that every event of a stream has."""
     return {
-        "workspace": scope.workspace.name,
+        "workspace": workspace,
         "stream_id": stream.stream_id,
         "stream_name": stream.name,
         "total_tasks": stream.total,

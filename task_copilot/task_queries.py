@@ -1,14 +1,14 @@
 """Reading tasks: one with all that belongs to it, or many a page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select
 
 from task_copilot import jsontext
 from task_copilot.database.prepared import Prepared
-from task_copilot.database.tables import tasks
+from task_copilot.database.tables import streams, tasks
 from task_copilot.events.types import TaskStatus
 from task_copilot.workspaces import Workspace
 
@@ -25,12 +25,16 @@ class TaskLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
-    """Which tasks a list shows; None does not restrict."""
+    """Which tasks a list shows; None does not restrict.
+
+    `without_archived` leaves out the tasks of archived streams.
+    """
 
     status: TaskStatus | None = None
     stream_id: str | None = None
     assigned_agent: str | None = None
     parent: int | None = None
+    without_archived: bool = False
 
 
 class LongTexts(NamedTuple):
@@ -95,6 +99,19 @@ def counts(connection: Connection, workspace: Workspace, wanted: TaskFilter) -> 
     return {status: count for status, count in rows}  # noqa: C416 - a Row is no pair to mypy
 
 
+def count_archived(connection: Connection, workspace: Workspace, wanted: TaskFilter) -> int:
+    """How many tasks would match `wanted` if it did not leave out those of archived streams."""
+    every = replace(wanted, without_archived=False)
+    conditions = (*_conditions(workspace, every), tasks.c.stream_id.in_(_archived(workspace)))
+    return connection.execute(select(func.count()).where(*conditions)).scalar_one()
+
+
+def _archived(workspace: Workspace) -> Select[tuple[str]]:
+    return select(streams.c.stream_id).where(
+        streams.c.workspace_id == workspace.id, streams.c.archived_at.is_not(None)
+    )
+
+
 def _conditions(workspace: Workspace, wanted: TaskFilter) -> list[ColumnElement[bool]]:
     conditions = [tasks.c.workspace_id == workspace.id]
     if wanted.status is not None:
@@ -105,4 +122,7 @@ def _conditions(workspace: Workspace, wanted: TaskFilter) -> list[ColumnElement[
         conditions.append(tasks.c.assigned_agent == wanted.assigned_agent)
     if wanted.parent is not None:
         conditions.append(tasks.c.parent_id == wanted.parent)
+    if wanted.without_archived:
+        away = tasks.c.stream_id.in_(_archived(workspace))
+        conditions.append(or_(tasks.c.stream_id.is_(None), ~away))
     return conditions

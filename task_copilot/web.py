@@ -1,36 +1,56 @@
 """The HTTP application of the hub."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib import import_module
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
-from task_copilot import __version__
+from task_copilot import __version__, jsontext
+from task_copilot.api.endpoint import Context, endpoint
+from task_copilot.api.routes import HEALTH, ROUTES
 from task_copilot.clock import Clock
 from task_copilot.events.bus import Bus
 from task_copilot.events.websocket import WebSocketEndpoint
 from task_copilot.guard import HostAndOriginGuard
 
 SERVICE = "task-copilot"
+DOCUMENTS = ("openapi", "asyncapi")
+PLACES = (
+    *(route.path for route in ROUTES),
+    *(f"/{name}.json" for name in DOCUMENTS),
+    "/ws (WebSocket)",
+)
 
 
-def build_app(bus: Bus, websocket: WebSocketEndpoint, clock: Clock, *, port: int) -> ASGIApp:
+def build_app(bus: Bus, websocket: WebSocketEndpoint, context: Context, *, port: int) -> ASGIApp:
     """The application of all routes, behind the guard."""
-    routes = [
-        Route("/health", health(bus, websocket, clock), methods=["GET"]),
-        WebSocketRoute("/ws", websocket),
+    served = {HEALTH.path: health(bus, websocket, context.clock)}
+    routes: list[BaseRoute] = [
+        Route(
+            route.path,
+            served.get(route.path) or endpoint(route, context),
+            methods=[route.method],
+        )
+        for route in ROUTES
     ]
+    routes += [Route(f"/{name}.json", described(name), methods=["GET"]) for name in DOCUMENTS]
+    routes.append(WebSocketRoute("/ws", websocket))
     app = Starlette(
         routes=routes, exception_handlers={HTTPException: _explain, Exception: _explain}
     )
     return HostAndOriginGuard(app, port=port)
 
 
-def health(bus: Bus, websocket: WebSocketEndpoint, clock: Clock) -> Callable[[Request], Response]:
+def health(
+    bus: Bus, websocket: WebSocketEndpoint, clock: Clock
+) -> Callable[[Request], Awaitable[Response]]:
     """``GET /health``: that this is Task Copilot, and where its log stands."""
 
     async def respond(_request: Request) -> Response:
@@ -47,15 +67,32 @@ def health(bus: Bus, websocket: WebSocketEndpoint, clock: Clock) -> Callable[[Re
             headers={"Cache-Control": "no-store"},
         )
 
-    return respond  # type: ignore[return-value]
+    return respond
+
+
+def described(name: str) -> Callable[[Request], Awaitable[Response]]:
+    """``GET /openapi.json`` or ``/asyncapi.json``: the contract, made of the declarations."""
+
+    async def respond(_request: Request) -> Response:
+        text = await asyncio.to_thread(_document, name)
+        return Response(text, media_type="application/json")
+
+    return respond
+
+
+@cache
+def _document(name: str) -> str:
+    # Imported when asked for: the start of a session does not need it.
+    module = import_module(f"task_copilot.description.{name}")
+    return jsontext.encode(module.document())
 
 
 async def _explain(request: Request, error: Exception) -> Response:
     """Errors as JSON that says what does exist."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     messages = {
-        404: f"There is nothing at {request.url.path}. There are /health and, for WebSocket, /ws.",
-        405: f"{request.url.path} does not take {request.method}; it takes GET.",
+        404: f"There is nothing at {request.url.path[:200]}. There are {', '.join(PLACES)}.",
+        405: f"{request.url.path[:200]} does not take {request.method}.",
     }
     headers = error.headers if isinstance(error, HTTPException) else None
     body = {"error": messages.get(status, "The request failed; the log on stderr says why.")}

@@ -3,13 +3,13 @@
 There is one function for each tool of the registry, under the tool's name.
 """
 
-import zlib
 from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection
 
 from task_copilot import checkpoints, jsontext, streams, task_queries, task_updates, tasks
+from task_copilot.cursors import cursor_at, position_of
 from task_copilot.errors import InvalidInput
 from task_copilot.ids import checkpoint_id, parse_checkpoint_id, parse_task_id, task_id
 from task_copilot.task_queries import TaskFilter, TaskLine
@@ -110,26 +110,31 @@ async def task_list(session: ToolSession, _actor: str, given: args.TaskList) -> 
         stream_id=given.stream_id,
         assigned_agent=given.assigned_agent,
         parent=_task_number(given.parent_id, "parentId"),
+        without_archived=given.stream_id is None,
     )
-    after = _position(given.cursor, wanted)
+    after = position_of(given.cursor, wanted)
     name = session.location.name
 
     def query(connection: Connection, workspace: Workspace | None) -> Answer:
         if wanted.parent is not None:
             tasks.find(connection, workspace, wanted.parent, "parentId")
         if workspace is None:
-            return _task_page([], {}, name, given.format, wanted, asked=given.limit)
+            header = views.tasks_header(name, {}, 0)
+            return _task_page([], header, given.format, wanted, asked=given.limit)
         rows = task_queries.page(connection, workspace, wanted, after=after, limit=given.limit + 1)
         counts = task_queries.counts(connection, workspace, wanted)
-        return _task_page(rows, counts, workspace.name, given.format, wanted, asked=given.limit)
+        left_out = 0
+        if wanted.without_archived:
+            left_out = task_queries.count_archived(connection, workspace, wanted)
+        header = views.tasks_header(workspace.name, counts, left_out)
+        return _task_page(rows, header, given.format, wanted, asked=given.limit)
 
     return await session.read(query)
 
 
 def _task_page(
     rows: list[TaskLine],
-    counts: dict[str, int],
-    workspace: str,
+    header: str,
     layout: args.Format,
     wanted: TaskFilter,
     *,
@@ -140,11 +145,10 @@ def _task_page(
         render = _encoded(views.task_row)
     rendered = [render(row) for row in rows[:asked]]
     shown = min(len(rendered), rows_that_fit(rendered, reserved=PAGE_RESERVE_BYTES))
-    cursor = _cursor(rows[shown - 1].id, wanted) if shown < len(rows) else None
+    cursor = cursor_at(rows[shown - 1].id, wanted) if shown < len(rows) else None
     if layout == "json":
         found = [views.task_row(row) for row in rows[:shown]]
         return of_object({"tasks": found, "nextCursor": cursor})
-    header = views.tasks_header(workspace, counts)
     more = f"More: task_list cursor={cursor} with the same filters." if cursor else None
     return of_lines(header, rendered[:shown], more=more)
 
@@ -153,24 +157,8 @@ def _encoded(row: Callable[[Any], dict[str, Any]]) -> Callable[[Any], str]:
     return lambda item: jsontext.encode(row(item))
 
 
-def _cursor(position: int, wanted: object) -> str:
-    return f"{position}.{zlib.crc32(repr(wanted).encode()):08x}"
-
-
-def _position(cursor: str | None, wanted: object) -> int:
-    if cursor is None:
-        return 0
-    number = cursor.partition(".")[0]
-    if not number.isdecimal() or cursor != _cursor(int(number), wanted):
-        raise InvalidInput(
-            "cursor: is not one that this list gave with the same filters; "
-            "leave it out to start from the beginning."
-        )
-    return int(number)
-
-
 async def stream_list(session: ToolSession, _actor: str, given: args.StreamList) -> Answer:
-    after = _position(given.cursor, "streams")
+    after = position_of(given.cursor, "streams")
     name = session.location.name
 
     def query(connection: Connection, workspace: Workspace | None) -> Answer:
@@ -186,11 +174,13 @@ def _stream_page(
     every: list[streams.Stream], workspace: str, layout: args.Format, after: int
 ) -> Answer:
     table = views.StreamTable(every)
-    rest = every[after:]
+    # A place counts the archived ones too, so that a cursor stays right while some are archived.
+    places = [place for place in range(after, len(every)) if not every[place].archived_at]
+    rest = [every[place] for place in places]
     render = _encoded(table.row) if layout == "json" else table.line
     rendered = [render(stream) for stream in rest]
     shown = rows_that_fit(rendered, reserved=PAGE_RESERVE_BYTES)
-    cursor = _cursor(after + shown, "streams") if shown < len(rest) else None
+    cursor = cursor_at(places[shown - 1] + 1, "streams") if shown < len(rest) else None
     if layout == "json":
         return of_object({"streams": [table.row(s) for s in rest[:shown]], "nextCursor": cursor})
     more = f"More: stream_list cursor={cursor}" if cursor else None

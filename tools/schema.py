@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from task_copilot.tools.values import NOT_JSON
+
 ERRORS_SHOWN = 3
 SHOWN_CHARACTERS = 60
 
@@ -71,7 +73,9 @@ def _sentence(tool: str, schema: Mapping[str, Any], item: Any) -> str:
     if kind == "missing":
         return f"{path}: is missing; takes {describe(part)}."
     if kind == "value_error":
-        return f"{path}: {item['ctx']['error']}."
+        reason = str(item["ctx"]["error"])
+        takes = f"; takes {describe(part)}" if reason == NOT_JSON else ""
+        return f"{path}: {reason}{takes}."
     if kind == "string_unicode":
         return f"{path}: holds half of a UTF-16 surrogate pair, which is no character."
     return f"{path}: got {_got(kind, item['input'])}; takes {describe(part)}."

@@ -53,6 +53,9 @@ def _at_most(limit: int) -> Callable[[str], str]:
     return check
 
 
+NOT_JSON = "got a text that is not JSON"
+
+
 def from_json_text(value: Any) -> Any:
     """The value of a JSON text; anything but a text as it is."""
     if not isinstance(value, str):
@@ -62,7 +65,7 @@ def from_json_text(value: Any) -> Any:
     except RecursionError:
         raise ValueError(f"is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
-        raise ValueError("got a text that is not JSON; send the value itself") from None
+        raise ValueError(NOT_JSON) from None
 
 
 def _walk(value: Any, depth: int) -> Iterator[tuple[Any, int]]:

@@ -18,6 +18,7 @@ SUBTASKS_SHOWN = 50
 TITLE_SHOWN = 120
 READY_SHOWN = 10
 WAITED_FOR_SHOWN = 20
+WAITS_SHOWN = 3
 CHANGE_BYTES = 500
 """A value of `changedSince` that is larger appears as ``{"omitted": bytes}``."""
 
@@ -25,18 +26,20 @@ CHANGES_SHOWN = 60
 DRAFT_CHARACTERS = 40_000
 """The longest draft that comes whole with its checkpoint."""
 
-RESERVE_BYTES = 1_000
+RESERVE_BYTES = 2_000
 
 
-def tasks_header(workspace: str, counts: Mapping[str, int]) -> str:
-    """The first line of a list of tasks."""
+def tasks_header(workspace: str, counts: Mapping[str, int], archived: int) -> str:
+    """The first line of a list of tasks, of which `archived` were left out."""
     total = sum(counts.values())
     parts = ", ".join(
         f"{counts[status]} {status}"
         for status in ("in_progress", "blocked", "pending", "completed", "cancelled")
         if counts.get(status)
     )
-    return f"{workspace}: {total} task{'' if total == 1 else 's'}" + (f": {parts}" if parts else "")
+    away = f" (+{archived} in archived streams)" if archived else ""
+    plural = "" if total == 1 else "s"
+    return f"{workspace}: {total} task{plural}{away}" + (f": {parts}" if parts else "")
 
 
 def task_line(row: TaskLine) -> str:
@@ -115,19 +118,25 @@ def rest_of_field(task: Task, texts: LongTexts, field: str, offset: int) -> dict
 
 
 class StreamTable:
-    """The streams of a workspace as a list shows them."""
+    """The streams of a workspace as a list shows them.
+
+    The archived ones are among them: others may depend on those.
+    """
 
     def __init__(self, every: Sequence[Stream]) -> None:
         self._every = every
         self._readiness = streams.Readiness(every)
+        self._known = {stream.stream_id for stream in every}
 
     def header(self, workspace: str) -> str:
         """The first line: how many streams, and which can be started."""
         ready = [stream.stream_id for stream in self._every if self._readiness.is_ready(stream)]
         shown = ", ".join(ready[:READY_SHOWN]) + (" …" if len(ready) > READY_SHOWN else "")
-        count = len(self._every)
+        archived = sum(stream.archived_at is not None for stream in self._every)
+        away = f" (+{archived} archived)" if archived else ""
+        count = len(self._every) - archived
         plural = "" if count == 1 else "s"
-        return f"{workspace}: {count} stream{plural}, ready to start: {shown or 'none'}"
+        return f"{workspace}: {count} stream{plural}{away}, ready to start: {shown or 'none'}"
 
     def line(self, stream: Stream) -> str:
         """A stream in a line: ``Stream-B pending 0/3 parallel needs Stream-A: API``."""
@@ -137,12 +146,24 @@ class StreamTable:
         if stream.blocked:
             parts.append(f"{stream.blocked} blocked")
         parts.append(stream.phase)
-        if stream.dependencies:
-            parts.append("needs " + ",".join(stream.dependencies))
+        parts += self._needs(stream)
         if self._readiness.is_ready(stream):
             parts.append("READY")
         name = f": {one_line(stream.name)}" if stream.name != stream.stream_id else ""
         return " ".join(parts) + name
+
+    def _needs(self, stream: Stream) -> list[str]:
+        if stream.dependencies:
+            named = [
+                needed if needed in self._known else f"{needed}(unknown)"
+                for needed in stream.dependencies
+            ]
+            return ["needs " + ",".join(named)]
+        waits = self._readiness.waits_for(stream) if stream.status == "pending" else []
+        if not waits:
+            return []
+        more = f" and {len(waits) - WAITS_SHOWN} more" if len(waits) > WAITS_SHOWN else ""
+        return ["after " + ",".join(waits[:WAITS_SHOWN]) + more]
 
     def row(self, stream: Stream) -> dict[str, Any]:
         """A stream of a list as an object."""
@@ -218,7 +239,6 @@ def resumed(
         draftType=checkpoint.draft_type,
         subtaskSummary=_subtask_summary(counts),
         pauseMetadata=checkpoint.pause_metadata,
-        resumeInstructions=_resume_instructions(task, checkpoint, len(changes)),
     )
     found["changedSince"] = changes[:CHANGES_SHOWN]
     if len(changes) > CHANGES_SHOWN:
@@ -226,6 +246,7 @@ def resumed(
     found |= _context(checkpoint, 0, _room(found))
     if checkpoint.draft_content is not None:
         found |= _draft(checkpoint, 0, _room(found))
+    found["resumeInstructions"] = _resume_instructions(task, checkpoint, found)
     return found
 
 
@@ -290,20 +311,26 @@ def _subtask_summary(counts: Mapping[str, int]) -> dict[str, int]:
     return {"total": sum(counts.values()), **{camel(k): n for k, n in sorted(counts.items())}}
 
 
-def _resume_instructions(task: Task, checkpoint: Checkpoint, changes: int) -> str:
+def _resume_instructions(task: Task, checkpoint: Checkpoint, found: Mapping[str, Any]) -> str:
     sentences = [f"{task_id(task.id)} was {checkpoint.snapshot['status']} at this checkpoint"]
     if checkpoint.execution_phase:
         sentences[0] += f", in phase {one_line(checkpoint.execution_phase, TITLE_SHOWN)}"
     if checkpoint.execution_step is not None:
         sentences[0] += f" at step {one_line(str(checkpoint.execution_step), TITLE_SHOWN)}"
     sentences[0] += f"; it is {task.status} now."
-    if changes:
+    if found["changedSince"]:
         sentences.append("Read changedSince first: the task has moved on since.")
-    if checkpoint.draft_content is not None:
-        sentences.append(
-            "Go on from draftContent; where draftRemaining is given, read the rest with "
-            f"checkpointId={checkpoint_id(checkpoint.id)} and draftOffset."
-        )
+    if "draftContent" in found:
+        sentences.append("Go on from draftContent.")
+    for name, offset in (
+        ("draftRemaining", "draftOffset"),
+        ("agentContextTextRemaining", "contextOffset"),
+    ):
+        if name in found:
+            sentences.append(
+                f"{found[name]} characters remain; read them with "
+                f"checkpointId={checkpoint_id(checkpoint.id)} and {offset}."
+            )
     sentences.append(f"task_get id={task_id(task.id)} shows its description and notes.")
     if task.status != "in_progress":
         sentences.append("Set it in_progress when you go on.")

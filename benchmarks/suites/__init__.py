@@ -4,6 +4,7 @@ from benchmarks.measures import Suite
 from benchmarks.suites import (
     latency,
     memory,
+    routes,
     scale,
     shutdown,
     sizes,
@@ -14,5 +15,5 @@ from benchmarks.suites import (
 
 SUITES: dict[str, Suite] = {
     module.SUITE.name: module.SUITE
-    for module in (startup, updates, latency, shutdown, scale, stream_lists, sizes, memory)
+    for module in (startup, updates, latency, shutdown, scale, stream_lists, sizes, memory, routes)
 }

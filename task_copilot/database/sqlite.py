@@ -71,6 +71,7 @@ def write_engine(url: URL, *, durability: str) -> Engine:
         _configure(connection)
         connection.execute(f"PRAGMA synchronous={durability}")
         connection.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}")
+        connection.execute("PRAGMA secure_delete=ON")
         connection.execute("PRAGMA busy_timeout=0")
 
     return engine
@@ -181,6 +182,21 @@ def check_unchanged(driver_connection: Any) -> None:
 def use_wal(driver_connection: Any) -> None:
     """Turns on write-ahead logging, which lets readers and one writer work side by side."""
     patiently(lambda: driver_connection.execute("PRAGMA journal_mode=WAL"))
+
+
+def scrub(driver_connection: Any) -> bool:
+    """Leaves no byte of deleted values in the files; False where a reader keeps the old log.
+
+    The setting secure_delete is not enough: a page that was split keeps copies of rows that
+    moved to another one, and only VACUUM writes every page anew.
+    """
+    patiently(lambda: driver_connection.execute("VACUUM"))
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOCK_RETRY_SECONDS[1])
+    return True
 
 
 def mark_migrated(driver_connection: Any) -> None:

@@ -113,6 +113,16 @@ class Database(Generic[RowT]):
         result: T = outcome.result
         return result
 
+    def scrub(self) -> bool:
+        """Removes from the files what was removed from the tables. Blocking; as long as it
+        takes to write the database anew, other processes cannot write.
+
+        False where another process still reads the old state: the bytes go with its end.
+        Raises StorageError where there is no room.
+        """
+        with self._translated(), self.write_engine.connect() as connection:
+            return sqlite.scrub(connection.connection.driver_connection)
+
     def _translate(self, error: BaseException) -> BaseException:
         return sqlite.translate(error, self.url) or error
 

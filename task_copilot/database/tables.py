@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The number of the newest migration; the database stores its own to compare."""
 
 metadata = MetaData()
@@ -65,6 +65,7 @@ streams = Table(
     Column("completed_at", Text),
     Column("created_at", Text, nullable=False),
     Column("updated_at", Text, nullable=False),
+    Column("archived_at", Text),
     CheckConstraint(
         "pending >= 0 AND in_progress >= 0 AND blocked >= 0 AND completed >= 0",
         name="stream_counts_are_not_negative",
@@ -128,5 +129,21 @@ Index(
     tasks.c.blocked_at,
     sqlite_where=tasks.c.status == "blocked",
     postgresql_where=tasks.c.status == "blocked",
+)
+Index(
+    "tasks_in_progress",
+    tasks.c.workspace_id,
+    tasks.c.stream_id,
+    tasks.c.updated_at,
+    sqlite_where=tasks.c.status == "in_progress",
+    postgresql_where=tasks.c.status == "in_progress",
+)
+Index("tasks_by_change", tasks.c.workspace_id, tasks.c.stream_id, tasks.c.updated_at)
+Index(
+    "tasks_with_files",
+    tasks.c.workspace_id,
+    tasks.c.stream_id,
+    sqlite_where=tasks.c.files != "[]",
+    postgresql_where=tasks.c.files != "[]",
 )
 Index("checkpoints_by_expiry", checkpoints.c.expires_at)

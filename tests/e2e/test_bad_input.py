@@ -626,7 +626,11 @@ async def test_an_id_without_end_gets_a_short_refusal(mcp: Server) -> None:
 
 
 async def test_an_unknown_checkpoint_is_refused_with_the_newest_one(mcp: Server) -> None:
-    words = ("checkpointId: TASK-1 has no checkpoint CP-99", "newest is CP-1", "checkpoint_list")
+    words = (
+        "checkpointId: TASK-1 has no checkpoint CP-99",
+        "newest of TASK-1 is CP-1",
+        "checkpoint_list",
+    )
     arguments: dict[str, Any] = {"taskId": "TASK-1", "checkpointId": "CP-99"}
     await assert_refused(mcp, "checkpoint_resume", arguments, *words)
     arguments = {"taskId": "TASK-1", "checkpointId": "CP-99", "draftOffset": 0}
@@ -641,7 +645,7 @@ async def test_a_task_where_a_checkpoint_is_wanted_is_refused(mcp: Server) -> No
 
 async def test_a_checkpoint_of_another_task_is_refused(mcp: Server) -> None:
     arguments = {"taskId": "TASK-1", "checkpointId": "CP-2"}
-    words = ("checkpointId: CP-2 is not a checkpoint of TASK-1", "Its newest is CP-1")
+    words = ("checkpointId: CP-2 is not a checkpoint of TASK-1", "The newest of TASK-1 is CP-1")
     await assert_refused(mcp, "checkpoint_resume", arguments, *words)
 
 
@@ -662,7 +666,7 @@ async def test_an_expired_checkpoint_is_refused_with_when_it_expired(
                 "UPDATE checkpoints SET expires_at = '2026-01-02T03:04:05.000Z' WHERE id = 2"
             )
         arguments = {"taskId": "TASK-1", "checkpointId": "CP-2"}
-        words = ("checkpointId: CP-2 expired at 2026-01-02T03:04:05.000Z", "Its newest is CP-1")
+        words = ("CP-2 expired at 2026-01-02T03:04:05.000Z", "The newest of TASK-1 is CP-1")
         await assert_refused(mcp, "checkpoint_resume", arguments, *words)
         assert (await mcp.ok("checkpoint_resume", taskId="TASK-1"))["checkpointId"] == "CP-1"
         assert "CP-2" not in await mcp.text("checkpoint_list", taskId="TASK-1")

@@ -28,6 +28,7 @@ from e2e.servers import (
 )
 from task_copilot import __version__
 from task_copilot.settings import declared, environment_variable, flag
+from validation import validated
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals, terminals and /proc")
 
@@ -181,6 +182,7 @@ async def health(port: int) -> dict[str, Any]:
     def get() -> dict[str, Any]:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
             found: dict[str, Any] = json.loads(answer.read())
+            validated("GET", "/health", answer.status, found)
             return found
 
     return await asyncio.to_thread(get)

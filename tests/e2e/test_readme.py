@@ -3,19 +3,20 @@
 import asyncio
 import json
 import re
+import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
-from e2e.servers import Server, start_server
+from e2e.servers import Server, free_port, start_server
 from task_copilot.events.types import EVENT_CLASSES
 from task_copilot.settings import declared, environment_variable, flag
 from task_copilot.tools.registry import TOOLS
+from validation import valid_frame
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,7 +54,16 @@ async def test_the_python_of_the_readme_prints_progress(server: Server) -> None:
     assert (await first).decode() == "types 0.0 % pending\n"
     server.close_stdin()
     _out, err = await asyncio.wait_for(listener.communicate(), 20)
-    assert (listener.returncode, err) == (0, b"")
+    assert (listener.returncode, b"1012" in err, b"Traceback" in err) == (1, True, False)
+
+
+def test_the_python_of_the_readme_says_that_nobody_serves() -> None:
+    port = free_port()
+    command = [sys.executable, str(LISTEN), f"ws://127.0.0.1:{port}/ws"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert found.returncode == 1
+    assert found.stderr.startswith("Nobody serves events at")
+    assert "Traceback" not in found.stderr
 
 
 def test_the_python_of_the_readme_reads_the_default_address() -> None:
@@ -64,9 +74,10 @@ async def test_the_event_of_the_readme_has_the_fields_of_a_real_one(server: Serv
     (shown,) = map(json.loads, blocks("json"))
     async with connect(f"ws://127.0.0.1:{server.port}/ws", proxy=None) as events:
         await events.send(json.dumps({"type": "subscribe", "payload": {"topics": ["stream:*"]}}))
-        await events.recv()
+        valid_frame(json.loads(await events.recv()))
         await server.ok("task_create", title="x", streamId="Stream-C")
-        real: dict[str, Any] = json.loads(await asyncio.wait_for(events.recv(), 10))
+        real = valid_frame(json.loads(await asyncio.wait_for(events.recv(), 10)))
+    valid_frame(shown)
     assert shown.keys() == real.keys()
     assert shown["payload"].keys() == real["payload"].keys()
     types = {name: type(value) for name, value in real["payload"]["data"].items()}

@@ -230,7 +230,7 @@ async def test_stream_list_says_which_stream_is_ready_to_start(mcp: Server) -> N
         "project: 3 streams, ready to start: A",
         "A pending 0/1 foundation READY: Stream A",
         "B pending 0/1 parallel needs A: Stream B",
-        "C pending 0/1 integration: Stream C",
+        "C pending 0/1 integration after A,B: Stream C",
     ]
     await written(mcp, "task_update", id="TASK-1", status="completed")
     lines = await listed(mcp, "stream_list")

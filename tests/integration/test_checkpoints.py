@@ -94,7 +94,9 @@ def test_the_newest_five_stay_and_sequence_goes_on(world: World) -> None:
     made = [checkpoint(world, number) for _ in range(7)]
     assert [row["sequence"] for row in table(world.database, "checkpoints")] == [3, 4, 5, 6, 7]
     assert "checkpoint.expired" not in world.event_types()
-    with pytest.raises(NotFound, match=r"TASK-1 has no checkpoint CP-1\. Its newest is CP-7"):
+    with pytest.raises(
+        NotFound, match=r"TASK-1 has no checkpoint CP-1\. The newest of TASK-1 is CP-7"
+    ):
         resume(world, number, made[0].id)
 
 
@@ -110,7 +112,7 @@ def test_an_expired_one_is_refused_and_says_when(world: World) -> None:
     old = checkpoint(world, number)
     let_expire(world, old.id)
     before = len(world.events())
-    with pytest.raises(NotFound, match=r"CP-1 expired at 2020\. It has none"):
+    with pytest.raises(NotFound, match=r"CP-1 expired at 2020\. TASK-1 has none"):
         resume(world, number, old.id)
     with pytest.raises(NotFound, match="TASK-1 has no checkpoint"):
         resume(world, number)

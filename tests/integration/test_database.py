@@ -247,7 +247,8 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(world: World) -
 
 def test_a_process_that_was_overtaken_by_an_upgrade_stops_writing(world: World) -> None:
     world.task()
-    world.do(lambda tx, _s: tx.connection.exec_driver_sql("PRAGMA user_version = 2"))
+    newer = f"PRAGMA user_version = {SCHEMA_VERSION + 1}"
+    world.do(lambda tx, _s: tx.connection.exec_driver_sql(newer))
     with pytest.raises(SchemaMismatch, match="Restart this server"):
         world.task()
     assert len(table(world.database, "tasks")) == 1

@@ -11,14 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support import World, database_at, table, ticking
-from task_copilot import checkpoints, task_updates, tasks
+from task_copilot import archive, checkpoints, redact, task_queries, task_updates, tasks
+from task_copilot import streams as streams_of
+from task_copilot.database.transaction import Transaction
 from task_copilot.errors import InvalidInput
 from task_copilot.events import log
 from task_copilot.streams import StreamChange
+from task_copilot.workspaces import Scope
 
 OPEN = ("pending", "in_progress", "blocked")
 STATUSES = (*OPEN, "completed", "cancelled")
 STREAMS = ("Stream-A", "Stream-B", "Stream-C")
+REDACTED = {"redacted": True}
 
 
 class Fold:
@@ -48,6 +52,9 @@ class Fold:
             assert known is not None
             assert data["oldStatus"] == known["status"]
             self.check_changes(known, data)
+        elif kind == "task.redacted":
+            assert known is not None
+            assert data["oldStatus"] == data["newStatus"] == known["status"]
         self.tasks[data["taskId"]] = {
             "title": data["taskTitle"],
             "status": data["newStatus"],
@@ -62,8 +69,9 @@ class Fold:
         names = {"title": "title", "status": "status", "assignedAgent": "agent"}
         names |= {"streamId": "stream", "parentId": "parent", "blockedReason": "reason"}
         for change in data["changes"]:
-            assert change["oldValue"] != change["newValue"]
-            if change["field"] in names:
+            removed = REDACTED in (change["oldValue"], change["newValue"])
+            assert removed or change["oldValue"] != change["newValue"]
+            if change["field"] in names and not removed:
                 assert change["oldValue"] == known[names[change["field"]]]
             stream = self.streams.get((data["workspace"], data["streamId"]))
             field = change["field"]
@@ -80,8 +88,11 @@ class Fold:
             "in_progress": data["inProgressTasks"],
             "blocked": data["blockedTasks"],
             "completed": data["completedTasks"],
+            "archived": kind == "stream.archived",
         }
         assert data["totalTasks"] == sum(self.streams[key][s] for s in (*OPEN, "completed"))
+        if kind == "stream.archived":
+            assert data["status"] == "completed"
         if kind == "stream.started":
             assert key not in self.started, "a stream starts once"
             self.started.add(key)
@@ -150,7 +161,17 @@ updates = st.one_of(
 keeping = st.builds(lambda number: ("checkpoint", {"number": number}), numbers)
 resuming = st.builds(lambda number: ("resume", {"number": number}), numbers)
 expiring: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.just(("expire", {}))
-steps = st.one_of(creations, updates, updates, updates, keeping, resuming, expiring)
+finishing = st.builds(lambda stream: ("finish", {"stream": stream}), st.sampled_from(STREAMS))
+archiving = st.builds(lambda stream: ("archive", {"stream": stream}), st.sampled_from(STREAMS))
+redacting = st.builds(
+    lambda number, field: ("redact", {"number": number, "field": field}),
+    numbers,
+    st.sampled_from(["title", "title", "blockedReason", "notes", "metadata", "checkpoints"]),
+)
+steps = st.one_of(
+    *(creations, updates, updates, updates, keeping, resuming, expiring),
+    *(finishing, archiving, redacting),
+)
 in_other_workspace = st.integers(0, 5).map(lambda number: number == 0)
 groups_of_steps = st.lists(
     st.lists(st.tuples(in_other_workspace, steps), min_size=1, max_size=6),
@@ -180,9 +201,27 @@ def operation(world: World, kind: str, given: dict[str, Any]) -> Any:
     if kind == "checkpoint":
         new_checkpoint = checkpoints.NewCheckpoint(expires_in=1)
         return lambda tx: checkpoints.create(tx, scope, given["number"], new_checkpoint, kept=50)
+    if kind == "archive":
+        return lambda tx: archive.archive(tx, scope, given["stream"])
+    if kind == "redact":
+        return lambda tx: redact.redact(tx, scope, given["number"], given["field"])
+    if kind == "finish":
+        return lambda tx: finish(tx, scope, given["stream"])
     if kind == "resume":
         return lambda tx: checkpoints.resume(tx, scope, given["number"], None)
     return checkpoints.expire
+
+
+def finish(transaction: Transaction, scope: Scope, stream: str) -> None:
+    """Completes and archives a stream, which single steps seldom come to."""
+    connection = transaction.connection
+    wanted = task_queries.TaskFilter(stream_id=stream)
+    done = task_updates.TaskChange(status="completed")
+    for line in task_queries.page(connection, scope.workspace, wanted, after=0, limit=100):
+        task_updates.update_task(transaction, scope, line.id, done)
+    found = streams_of.find(connection, scope.workspace.id, stream)
+    if found is not None and found.total and not found.archived_at:
+        archive.archive(transaction, scope, stream)
 
 
 @pytest.mark.timeout(300)
@@ -205,6 +244,7 @@ def test_folding_the_log_gives_the_state_of_the_tables(
         for group in groups:
             commit(database, [operation(worlds[other], *step) for other, step in group])
             check(fold, database)
+        check(Fold(), database)  # what was redacted is gone from the log, and nothing else
         database.read_engine.dispose()
         database.committer.close()
 
@@ -267,6 +307,7 @@ def stored_streams(database: Any) -> dict[tuple[str, str], dict[str, Any]]:
             "streamPhase": row["phase"],
             "streamDependencies": [] if row["dependencies"] == "[]" else _list(row),
             **{status: row[status] for status in (*OPEN, "completed")},
+            "archived": row["archived_at"] is not None,
         }
         for row in table(database, "streams")
     }

@@ -26,6 +26,7 @@ from task_copilot.hub import Hub
 from task_copilot.location import Location
 from task_copilot.settings import Settings
 from task_copilot.workspaces import Scope as ActingScope
+from validation import valid_frame, validated
 
 LIMIT_SECONDS = 10.0
 """How long anything here may take before a test gives up."""
@@ -126,7 +127,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[Running]:
 
     bus = Bus(await database.read(log.state), read_after)
     database.start(bus.publish)
-    started = Hub(settings, bus, system_clock)
+    started = Hub(settings, bus, system_clock, database)
     assert await started.start()
     try:
         assert (await raw(started, b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
@@ -143,9 +144,14 @@ async def raw(hub: Hub, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
     try:
         writer.write(request)
-        return await asyncio.wait_for(reader.read(), LIMIT_SECONDS)
+        answer = await asyncio.wait_for(reader.read(), LIMIT_SECONDS)
     finally:
         writer.transport.abort()
+    method, target, *_ = request.decode("latin-1").split()
+    if method != "HEAD" and b"\r\ncontent-type: application/json\r\n" in answer:
+        status, _, content = parsed(answer)
+        validated(method, target, status, content)
+    return answer
 
 
 def parsed(answer: bytes) -> tuple[int, dict[str, str], Any]:
@@ -188,6 +194,7 @@ async def first_answer(app: ASGIApp, kind: str, path: str, headers: Headers) -> 
         sent = [await asyncio.wait_for(outgoing.get(), LIMIT_SECONDS)]
         if sent[0].get("status", 0) >= 400:
             sent.append(await asyncio.wait_for(outgoing.get(), LIMIT_SECONDS))
+            validated(kind, path, sent[0]["status"], json.loads(sent[1]["body"]))
         incoming.put_nowait({"type": ends, "code": 1000})
         return sent
     finally:
@@ -377,7 +384,7 @@ async def test_clients_of_this_machine_are_let_in_with_and_without_an_origin(hub
         async with opening as connection:
             await connection.send('{"type":"ping"}')
             answer = await asyncio.wait_for(connection.recv(), LIMIT_SECONDS)
-            assert json.loads(answer)["type"] == "pong"
+            assert valid_frame(json.loads(answer))["type"] == "pong"
 
 
 # --- what does not exist ---

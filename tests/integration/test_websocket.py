@@ -29,6 +29,7 @@ from task_copilot.errors import StorageError
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogRow, LogState
+from task_copilot.events.types import TaskCreated, numbered, payload
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.hub import Hub
 from task_copilot.location import Location
@@ -36,11 +37,13 @@ from task_copilot.settings import Settings
 from task_copilot.streams import StreamChange
 from task_copilot.task_updates import TaskChange, update_task
 from task_copilot.workspaces import Scope
+from validation import valid_frame, validated
 
 LIMIT_SECONDS = 10.0
 """How long anything here may take before a test gives up."""
 
 MIB = 1024 * 1024
+COMMITTED = "2026-01-08T12:00:00.000Z"
 NO_CODE = 1006
 """What RFC 6455 calls a connection that ended without a close frame."""
 
@@ -85,7 +88,7 @@ class Running:
 
     async def health(self) -> dict[str, Any]:
         answer = await self.http.get("/health")
-        found: dict[str, Any] = answer.json()
+        found: dict[str, Any] = validated("GET", "/health", answer.status_code, answer.json())
         return found
 
     async def clients_are(self, count: int) -> None:
@@ -118,7 +121,7 @@ async def running(folder: Path, **changes: Any) -> AsyncIterator[Running]:
 
     bus = Bus(await database.read(log.state), read_after)
     database.start(bus.publish)
-    hub = Hub(settings, bus, system_clock)
+    hub = Hub(settings, bus, system_clock, database)
     assert await hub.start()
     workspace = await database.write(lambda t: workspaces.ensure(t, Location("here", None)))
     url = f"http://127.0.0.1:{hub.port}"
@@ -179,8 +182,7 @@ class Client:
     async def receive(self) -> dict[str, Any]:
         text = await asyncio.wait_for(self.connection.recv(), LIMIT_SECONDS)
         assert isinstance(text, str)
-        message: dict[str, Any] = json.loads(text)
-        return message
+        return valid_frame(json.loads(text))
 
     async def ask(self, kind: str, **payload: Any) -> dict[str, Any]:
         await self.send({"type": kind, "id": "q", "payload": payload})
@@ -211,7 +213,9 @@ class Client:
         """The code with which the server closes; whatever it sends until then is read."""
         while True:
             try:
-                await asyncio.wait_for(self.connection.recv(), LIMIT_SECONDS)
+                valid_frame(
+                    json.loads(await asyncio.wait_for(self.connection.recv(), LIMIT_SECONDS))
+                )
             except ConnectionClosed as closed:
                 return NO_CODE if closed.rcvd is None else closed.rcvd.code
 
@@ -267,8 +271,7 @@ class RawClient:
         while True:
             opcode, content = await self.frame()
             if opcode == Opcode.TEXT:
-                message: dict[str, Any] = json.loads(content)
-                return message
+                return valid_frame(json.loads(content))
             assert opcode == Opcode.PING, (opcode, content)
 
     async def closed(self) -> int:
@@ -839,7 +842,7 @@ async def test_a_hub_that_is_stopped_twice_ends_quietly_and_its_port_serves_the_
         await hub.hub.stop()
         assert await client.closed() == 1012
     assert is_free(hub.port)
-    hub.hub = Hub(Settings(port=hub.port), hub.bus, system_clock)
+    hub.hub = Hub(Settings(port=hub.port), hub.bus, system_clock, hub.database)
     assert await hub.hub.start()
     async with Client.to(hub, "*") as client:
         await hub.create()
@@ -853,7 +856,7 @@ async def test_a_hub_that_is_stopped_just_after_its_start_lets_go_of_the_port(
     start: Start,
 ) -> None:
     running_hub = await start()
-    hub = Hub(Settings(port=0), running_hub.bus, system_clock)
+    hub = Hub(Settings(port=0), running_hub.bus, system_clock, running_hub.database)
     assert await hub.start()
     assert hub.port is not None
     await hub.stop()
@@ -966,8 +969,7 @@ class AsgiClient:
     async def receive(self) -> dict[str, Any]:
         message = await self.next()
         assert message["type"] == "websocket.send", message
-        found: dict[str, Any] = json.loads(message["text"])
-        return found
+        return valid_frame(json.loads(message["text"]))
 
     async def subscribe(self, *topics: str) -> dict[str, Any]:
         self.send({"type": "subscribe", "id": "s", "payload": {"topics": list(topics)}})
@@ -985,8 +987,21 @@ class MemoryLog:
         self.bus = Bus(LogState("epoch-1", 0), self.read_after)
 
     def row(self, seq: int) -> LogRow:
-        text = f'{{"seq":{seq},"topic":"task:TASK-{seq}"}}'
-        return LogRow(seq, f"task:TASK-{seq}", "2026-01-08T12:00:00.000Z", text)
+        task = f"TASK-{seq}"
+        told = TaskCreated(
+            workspace="here",
+            task_id=task,
+            task_title="a task",
+            parent_id=None,
+            stream_id=None,
+            assigned_agent=None,
+            old_status=None,
+            new_status="pending",
+            blocked_reason=None,
+            created_at=COMMITTED,
+        )
+        stored = payload(told, actor="me", timestamp=COMMITTED)
+        return LogRow(seq, told.topic, COMMITTED, numbered(seq, stored))
 
     async def read_after(self, position: int) -> Sequence[LogRow]:
         return [self.row(seq) for seq in range(position + 1, min(self.head, position + 500) + 1)]

@@ -15,6 +15,7 @@ from task_copilot.events.types import (
     CheckpointExpired,
     CheckpointResumed,
     Event,
+    StreamArchived,
     StreamBlocked,
     StreamCompleted,
     StreamProgress,
@@ -22,6 +23,7 @@ from task_copilot.events.types import (
     TaskBlocked,
     TaskCompleted,
     TaskCreated,
+    TaskRedacted,
     TaskStatusChanged,
     TaskUpdated,
     data,
@@ -57,6 +59,7 @@ CONTRACT: dict[str, tuple[str, set[str]]] = {
     "task.status_changed": ("task:TASK-12", EVERY_TASK_EVENT | {"statusChangedAt"}),
     "task.blocked": ("task:TASK-12", EVERY_TASK_EVENT | {"blockedAt"}),
     "task.completed": ("task:TASK-12", EVERY_TASK_EVENT | {"completedAt", "duration"}),
+    "task.redacted": ("task:TASK-12", EVERY_TASK_EVENT | {"fields", "redactedAt"}),
     "stream.progress": ("stream:Stream-A", EVERY_STREAM_EVENT),
     "stream.completed": ("stream:Stream-A", EVERY_STREAM_EVENT | {"completedAt", "duration"}),
     "stream.blocked": (
@@ -64,6 +67,7 @@ CONTRACT: dict[str, tuple[str, set[str]]] = {
         EVERY_STREAM_EVENT | {"blockedReason", "blockedTaskIds"},
     ),
     "stream.started": ("stream:Stream-A", EVERY_STREAM_EVENT | {"startedAt"}),
+    "stream.archived": ("stream:Stream-A", EVERY_STREAM_EVENT | {"archivedAt"}),
     "checkpoint.created": (
         "checkpoint:TASK-12",
         EVERY_CHECKPOINT_EVENT
@@ -115,10 +119,12 @@ EMPTY: list[Event] = [
     TaskStatusChanged(**EMPTY_TASK, status_changed_at=AT),
     TaskBlocked(**EMPTY_TASK, blocked_at=AT),
     TaskCompleted(**EMPTY_TASK, completed_at=AT, duration=None),
+    TaskRedacted(**EMPTY_TASK, fields=("notes",), redacted_at=AT),
     StreamProgress(**EMPTY_STREAM),
     StreamCompleted(**EMPTY_STREAM, completed_at=AT, duration=0),
     StreamBlocked(**EMPTY_STREAM, blocked_reason=None, blocked_task_ids=()),
     StreamStarted(**EMPTY_STREAM, started_at=AT),
+    StreamArchived(**EMPTY_STREAM, archived_at=AT),
     CheckpointCreated(
         **EMPTY_CHECKPOINT,
         trigger="manual",
@@ -193,9 +199,9 @@ def test_numbers_booleans_and_lists_keep_their_types_on_the_wire() -> None:
     assert content["totalTasks"] == 3
     assert content["progressPercentage"] == 33.3
     assert content["dependencies"] == ["B"]
-    nothing = payload(EMPTY[5], actor="me", timestamp=AT)
+    nothing = payload(StreamProgress(**EMPTY_STREAM), actor="me", timestamp=AT)
     assert '"progressPercentage":0.0' in nothing
-    created = wire(EMPTY[9])["data"]
+    created = wire(EMPTY[list(CONTRACT).index("checkpoint.created")])["data"]
     assert created["hasDraft"] is False
     assert created["sequence"] == 1
     completed = wire(TaskCompleted(**EMPTY_TASK, completed_at=AT, duration=86_400_000))["data"]

@@ -1,0 +1,206 @@
+"""What the routes answer: closed shapes, every field always there, null without a value."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from task_copilot.events.types import (
+    CheckpointTrigger,
+    StreamPhase,
+    StreamStatus,
+    TaskStatus,
+    camel,
+)
+
+
+class Shape(BaseModel):
+    """An object of an answer: camelCase outside, nothing missing, nothing unknown."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=camel, validate_by_name=True
+    )
+
+
+class Answer(Shape):
+    """Every answer says which state it shows: subscribe since `seq` and nothing is missed."""
+
+    seq: int
+    epoch: str
+
+
+class Health(Answer):
+    """That this is Task Copilot, and where its log stands."""
+
+    status: Literal["ok"]
+    service: Literal["task-copilot"]
+    timestamp: str
+    version: str
+    clients: int
+
+
+class StreamRow(Shape):
+    """A stream with its counters; cancelled tasks count nowhere."""
+
+    workspace: str
+    stream_id: str
+    stream_name: str
+    stream_phase: StreamPhase
+    status: StreamStatus
+    total_tasks: int
+    completed_tasks: int
+    in_progress_tasks: int
+    blocked_tasks: int
+    pending_tasks: int
+    progress_percentage: float
+    dependencies: list[str]
+    files: list[str]
+    blocked_reason: str | None
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    archived_at: str | None
+    last_updated: str
+
+
+class TaskRow(Shape):
+    """A task with every field that it has."""
+
+    workspace: str
+    id: str
+    title: str
+    description: str | None
+    status: TaskStatus
+    stream_id: str | None
+    parent_id: str | None
+    assigned_agent: str | None
+    notes: str | None
+    blocked_reason: str | None
+    files: list[str]
+    metadata: dict[str, Any]
+    created_at: str
+    updated_at: str
+    started_at: str | None
+    blocked_at: str | None
+    completed_at: str | None
+
+
+class SubtaskRow(Shape):
+    """A subtask in short."""
+
+    id: str
+    title: str
+    status: TaskStatus
+    stream_id: str | None
+    assigned_agent: str | None
+
+
+class CheckpointRow(Shape):
+    """A checkpoint without what it keeps."""
+
+    checkpoint_id: str
+    task_id: str
+    sequence: int
+    created_at: str
+    expires_at: str
+    trigger: CheckpointTrigger
+    execution_phase: str | None
+    execution_step: int | str | None
+    has_draft: bool
+
+
+class ActivityRow(Shape):
+    """What an agent is doing: a task in progress; active if it changed within 5 minutes."""
+
+    workspace: str
+    stream_id: str | None
+    stream_name: str | None
+    agent_id: str | None
+    agent_name: str | None
+    task_id: str
+    task_title: str
+    started_at: str | None
+    last_heartbeat: str
+    is_active: bool
+
+
+class WorkspaceRow(Shape):
+    """A project that shares this database."""
+
+    workspace: str
+    path: str | None
+    streams: int
+    tasks: int
+    last_activity: str | None
+
+
+class StreamList(Answer):
+    """Streams in the order in which they were made; `nextCursor` is null on the last page."""
+
+    streams: list[StreamRow]
+    total_streams: int
+    next_cursor: str | None
+
+
+class StreamWithTasks(StreamRow, Answer):
+    """A stream with its first tasks; `nextCursor` goes on in
+    ``/api/tasks?workspace=&streamId=``."""
+
+    tasks: list[TaskRow]
+    next_cursor: str | None
+
+
+class StreamHealth(Answer):
+    """Whether work on a stream goes on; times since are in seconds."""
+
+    workspace: str
+    stream_id: str
+    healthy: bool
+    current_task: str | None
+    task_status: TaskStatus | None
+    last_activity: str | None
+    last_checkpoint: str | None
+    current_checkpoint: str | None
+    time_since_activity: int | None
+    time_since_checkpoint: int | None
+    warnings: list[str]
+
+
+class TaskList(Answer):
+    """Tasks in the order in which they were made; `totalTasks` counts all that match."""
+
+    tasks: list[TaskRow]
+    total_tasks: int
+    next_cursor: str | None
+
+
+class TaskWhole(TaskRow, Answer):
+    """A task with its first subtasks and its latest checkpoint."""
+
+    subtasks: list[SubtaskRow]
+    latest_checkpoint: CheckpointRow | None
+
+
+class CheckpointLatest(CheckpointRow, Answer):
+    """The latest checkpoint of a task or a stream."""
+
+
+class Activity(Answer):
+    """The tasks in progress, those that changed last first."""
+
+    activities: list[ActivityRow]
+    total_active: int
+    total_idle: int
+
+
+class Workspaces(Answer):
+    """All workspaces of the database."""
+
+    workspaces: list[WorkspaceRow]
+
+
+class CheckpointMade(Answer):
+    """The checkpoint that a request made."""
+
+    checkpoint_id: str
+    task_id: str
+    created_at: str

@@ -1,0 +1,174 @@
+"""Serves a declared route: checks what comes in, reads one state, answers it or 304."""
+
+import json
+import logging
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from task_copilot.api.handlers import make_stream_checkpoint
+from task_copilot.api.parameters import OneStream, Parameters, StreamCheckpointBody
+from task_copilot.api.routes import ApiRoute
+from task_copilot.clock import Clock
+from task_copilot.database.store import Database
+from task_copilot.errors import InvalidInput, NotFound, StorageError, TaskCopilotError
+from task_copilot.events import log
+from task_copilot.events.log import LogRow, LogState
+from task_copilot.stream_queries import Ambiguous
+from task_copilot.tools.schema import explain
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_QUERY_PARAMETERS = 50
+TEN_SECONDS = len("2026-01-08T12:00:3")
+"""So much of a timestamp stays the same for ten seconds."""
+
+
+class Refusal(TaskCopilotError):
+    """A request that is answered with `status` before any handler sees it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the routes share."""
+
+    database: Database[LogRow]
+    clock: Clock
+    checkpoints_kept: int
+
+
+def endpoint(route: ApiRoute, context: Context) -> Callable[[Request], Any]:
+    """The function that answers the requests of `route`."""
+
+    async def respond(request: Request) -> Response:
+        try:
+            given = _parameters(route, request)
+            if route.body is not None:
+                return await _write(route, context, given, await _body(route, request))
+            return await _read(route, context, given, request)
+        except TaskCopilotError as error:
+            return refused(error)
+
+    return respond
+
+
+async def _read(route: ApiRoute, context: Context, given: Parameters, request: Request) -> Response:
+    now = context.clock()
+    known = _etags(request.headers.get("if-none-match", ""))
+
+    def query(connection: Connection) -> tuple[str, bytes | None]:
+        state = log.state(connection)
+        etag = _etag(state, request, now if route.volatile else "")
+        if etag in known:
+            return etag, None
+        assert route.handler is not None  # noqa: S101 - only such routes come here
+        return etag, encoded(route, route.handler(connection, given, now), state)
+
+    etag, body = await context.database.read(query)
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if body is None:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def encoded(route: ApiRoute, fields: dict[str, Any], state: LogState) -> bytes:
+    """The JSON of an answer at a state of the log."""
+    answer = route.answer(**fields, seq=state.head, epoch=state.epoch)
+    return answer.model_dump_json(by_alias=True).encode()
+
+
+def _etag(state: LogState, request: Request, now: str) -> str:
+    # With the request in it: an ETag that is known was given for this very resource, so the
+    # resource exists as long as the state is the same.
+    asked = zlib.crc32(f"{request.url.path}?{request.url.query}".encode())
+    return f'"{state.epoch}-{state.head}-{asked:08x}{now and "-" + now[:TEN_SECONDS]}"'
+
+
+def _etags(header: str) -> set[str]:
+    return {item.strip().removeprefix("W/") for item in header.split(",")}
+
+
+async def _write(route: ApiRoute, context: Context, given: Parameters, body: BaseModel) -> Response:
+    if not isinstance(given, OneStream) or not isinstance(body, StreamCheckpointBody):
+        raise TypeError(f"{route.path} has no operation")
+    kept = context.checkpoints_kept
+    fields = await context.database.write(
+        lambda transaction: make_stream_checkpoint(transaction, given, body, kept)
+    )
+    state = await context.database.read(log.state)
+    return Response(
+        encoded(route, fields, state), status_code=route.status, media_type="application/json"
+    )
+
+
+def _parameters(route: ApiRoute, request: Request) -> Parameters:
+    pairs = request.query_params.multi_items()
+    if len(pairs) > MAX_QUERY_PARAMETERS:
+        raise InvalidInput(f"A request takes at most {MAX_QUERY_PARAMETERS} parameters.")
+    raw: dict[str, str] = {}
+    for name, value in pairs:
+        if name in raw or name in request.path_params:
+            raise InvalidInput(f"{name[:60]!a} is given more than once.")
+        raw[name] = value
+    try:
+        return route.query.model_validate({**raw, **request.path_params})
+    except ValidationError as error:
+        raise InvalidInput(explain(route.path, route.parameters_schema, error)) from None
+
+
+async def _body(route: ApiRoute, request: Request) -> BaseModel:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refusal(415, "The body of a request is JSON: send Content-Type: application/json.")
+    try:
+        value = json.loads(await _limited(request))
+    except RecursionError:
+        raise Refusal(400, "The body is nested too deep.") from None
+    except ValueError as error:
+        raise Refusal(400, f"The body is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise InvalidInput("The body must be a JSON object.")
+    assert route.body is not None  # noqa: S101 - only such routes come here
+    try:
+        return route.body.model_validate(value)
+    except ValidationError as error:
+        raise InvalidInput(explain("the body", route.body_schema, error)) from None
+
+
+async def _limited(request: Request) -> bytes:
+    taken = bytearray()
+    async for chunk in request.stream():
+        taken += chunk
+        if len(taken) > MAX_BODY_BYTES:
+            raise Refusal(413, f"A body is at most {MAX_BODY_BYTES:,} bytes.")
+    return bytes(taken)
+
+
+def refused(error: TaskCopilotError) -> Response:
+    """An expected failure as JSON."""
+    content: dict[str, Any] = {"error": str(error)}
+    if isinstance(error, Ambiguous):
+        content["workspaces"] = error.workspaces
+    return JSONResponse(content, status_code=_status(error))
+
+
+def _status(error: TaskCopilotError) -> int:
+    if isinstance(error, Refusal):
+        return error.status
+    if isinstance(error, Ambiguous):
+        return 409
+    if isinstance(error, NotFound):
+        return 404
+    if isinstance(error, InvalidInput):
+        return 422
+    return 503 if isinstance(error, StorageError) else 500

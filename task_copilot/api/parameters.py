@@ -1,0 +1,83 @@
+"""What the routes take: parameters of the path and the query, and bodies."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from task_copilot.events.topics import STREAM_ID
+from task_copilot.events.types import CheckpointTrigger, TaskStatus, camel
+from task_copilot.tools.values import Agent, Reason
+
+MAX_PAGE = 1_000
+MAX_CURSOR = 200
+
+
+def _stream_id(text: str) -> str:
+    if STREAM_ID.fullmatch(text) is None:
+        raise ValueError("is no stream id, which is 1 to 64 of A-Z a-z 0-9 . _ -")
+    return text
+
+
+Id = Annotated[str, Field(min_length=1, max_length=100)]
+StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_stream_id)]
+WorkspaceName = Annotated[str, Field(min_length=1, max_length=200)]
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE, description="rows of one answer")]
+Cursor = Annotated[str, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before")]
+
+
+class Parameters(BaseModel):
+    """Parameters of a request; an unknown one is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=camel)
+
+
+class Everywhere(Parameters):
+    """Routes that show every workspace unless one is named."""
+
+    workspace: WorkspaceName | None = None
+
+
+class StreamsQuery(Everywhere):
+    include_archived: bool = False
+    limit: Limit = MAX_PAGE
+    cursor: Cursor | None = None
+
+
+class OneStream(Everywhere):
+    stream_id: StreamId
+
+
+class TasksQuery(Everywhere):
+    status: TaskStatus | None = None
+    stream_id: StreamId | None = None
+    assigned_agent: Agent | None = None
+    parent_id: Id | None = None
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+class OneTask(Parameters):
+    task_id: Id
+
+
+class CheckpointsQuery(Everywhere):
+    task_id: Id | None = None
+    stream_id: StreamId | None = None
+
+
+class ActivityQuery(Everywhere):
+    stream_id: StreamId | None = None
+    active: bool | None = None
+
+
+class NoParameters(Parameters):
+    pass
+
+
+class StreamCheckpointBody(BaseModel):
+    """Why the checkpoint is made."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=camel)
+
+    trigger: CheckpointTrigger = "manual"
+    reason: Reason | None = None

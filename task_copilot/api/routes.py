@@ -1,0 +1,139 @@
+"""Every route of the HTTP API, declared once: routing, checks and description come from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from task_copilot.api import answers, handlers
+from task_copilot.api import parameters as params
+from task_copilot.tools.schema import compact
+
+Handler = Callable[[Any, Any, str], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiRoute:
+    """One route. The parameters in the braces of `path` are fields of `query` too.
+
+    `handler` reads in a transaction; a route without one is served otherwise. What a
+    `volatile` route answers also changes with time, so its ETag is good for ten seconds.
+    `errors` are the statuses besides those that any route can answer.
+    """
+
+    method: str = "GET"
+    path: str
+    summary: str
+    query: type[params.Parameters] = params.NoParameters
+    body: type[BaseModel] | None = None
+    answer: type[answers.Answer]
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    handler: Handler | None = None
+    volatile: bool = False
+
+    @cached_property
+    def parameters_schema(self) -> dict[str, Any]:
+        """The JSON schema of the parameters, for sentences about wrong ones."""
+        return compact(self.query)
+
+    @cached_property
+    def body_schema(self) -> dict[str, Any]:
+        """The JSON schema of the body, for sentences about a wrong one."""
+        return {} if self.body is None else compact(self.body)
+
+
+READ_ERRORS = (403, 422, 503)
+
+HEALTH = ApiRoute(
+    path="/health",
+    summary="That this is Task Copilot, and where its log stands.",
+    answer=answers.Health,
+    errors=(403,),
+)
+
+STREAM_CHECKPOINT = ApiRoute(
+    method="POST",
+    path="/api/streams/{streamId}/checkpoint",
+    summary="Make a checkpoint of the stream's newest task in progress, else of the one that "
+    "changed last.",
+    query=params.OneStream,
+    body=params.StreamCheckpointBody,
+    answer=answers.CheckpointMade,
+    status=201,
+    errors=(400, 403, 404, 409, 413, 415, 422, 503),
+)
+
+ROUTES: tuple[ApiRoute, ...] = (
+    HEALTH,
+    ApiRoute(
+        path="/api/streams",
+        summary="All streams with their progress.",
+        query=params.StreamsQuery,
+        answer=answers.StreamList,
+        errors=(404, *READ_ERRORS),
+        handler=handlers.list_streams,
+    ),
+    ApiRoute(
+        path="/api/streams/{streamId}",
+        summary="One stream with its tasks.",
+        query=params.OneStream,
+        answer=answers.StreamWithTasks,
+        errors=(404, 409, *READ_ERRORS),
+        handler=handlers.show_stream,
+    ),
+    ApiRoute(
+        path="/api/streams/{streamId}/health",
+        summary="Whether work on a stream goes on.",
+        query=params.OneStream,
+        answer=answers.StreamHealth,
+        errors=(404, 409, *READ_ERRORS),
+        handler=handlers.show_stream_health,
+        volatile=True,
+    ),
+    STREAM_CHECKPOINT,
+    ApiRoute(
+        path="/api/tasks",
+        summary="Tasks by status, stream, agent or parent, page by page.",
+        query=params.TasksQuery,
+        answer=answers.TaskList,
+        errors=(404, *READ_ERRORS),
+        handler=handlers.list_tasks,
+    ),
+    ApiRoute(
+        path="/api/tasks/{taskId}",
+        summary="One task with its subtasks and its latest checkpoint.",
+        query=params.OneTask,
+        answer=answers.TaskWhole,
+        errors=(404, *READ_ERRORS),
+        handler=handlers.show_task,
+        volatile=True,
+    ),
+    ApiRoute(
+        path="/api/checkpoints",
+        summary="The latest checkpoint of a task or a stream.",
+        query=params.CheckpointsQuery,
+        answer=answers.CheckpointLatest,
+        errors=(404, 409, *READ_ERRORS),
+        handler=handlers.show_latest_checkpoint,
+        volatile=True,
+    ),
+    ApiRoute(
+        path="/api/activity",
+        summary="What each agent is doing: the tasks in progress.",
+        query=params.ActivityQuery,
+        answer=answers.Activity,
+        errors=(404, *READ_ERRORS),
+        handler=handlers.list_activity,
+        volatile=True,
+    ),
+    ApiRoute(
+        path="/api/workspaces",
+        summary="The projects that share this database.",
+        answer=answers.Workspaces,
+        errors=READ_ERRORS,
+        handler=handlers.list_workspaces,
+    ),
+)

@@ -1,0 +1,1 @@
+"""The published description of the program's interfaces, generated from its declarations."""

@@ -1,0 +1,172 @@
+"""The OpenAPI document of the HTTP API, made from the declared routes."""
+
+import re
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from task_copilot import __version__
+from task_copilot.api.routes import ROUTES, ApiRoute
+from task_copilot.description.schemas import Schema, about, closed, reference
+from task_copilot.description.words import ANSWER_FIELDS, FIELDS, PARAMETERS
+
+ABOUT = (
+    "The state of all tasks, streams and checkpoints. Every answer says at which `seq` of the "
+    "event log it was read. It is served on loopback addresses, to programs of this machine."
+)
+ERROR = "Error"
+AMBIGUOUS = "Ambiguous"
+CONFLICT = 409
+MEANINGS = {
+    400: "The request cannot be read.",
+    403: "The Host or the Origin of the request is not this server's.",
+    404: "There is no such thing.",
+    409: "It exists in several workspaces; name one of them.",
+    413: "The body is too big.",
+    415: "The body is not declared as JSON.",
+    422: "The request can be read, but not all of it is allowed.",
+    503: "The database cannot be used at the moment; try again.",
+}
+ETAG = {
+    "description": "Names this state; the same as long as nothing changes.",
+    "schema": {"type": "string"},
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The `ETag` of an earlier answer: 304 if it is still the same.",
+    "required": False,
+    "schema": {"type": "string"},
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The OpenAPI 3.1 document; the same object at each call."""
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Task Copilot",
+            "version": __version__,
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "http://127.0.0.1:9090"}],
+        "paths": paths,
+        "components": {"schemas": _schemas()},
+    }
+
+
+def has_etag(route: ApiRoute) -> bool:
+    """Whether an answer of `route` names its state."""
+    return route.method == "GET" and route.handler is not None
+
+
+def parameters(route: ApiRoute) -> list[dict[str, Any]]:
+    """The parameters of the path and the query."""
+    in_path = set(re.findall(r"{(\w+)}", route.path))
+    found = []
+    for name, schema in route.parameters_schema.get("properties", {}).items():
+        default = next(
+            field.default for field in route.query.model_fields.values() if field.alias == name
+        )
+        shown = {} if default is None or name in in_path else {"default": default}
+        known = PARAMETERS.get(name, {})
+        found.append(
+            {
+                "name": name,
+                "in": "path" if name in in_path else "query",
+                "description": known.get("description") or schema.get("description", ""),
+                "required": name in in_path,
+                "schema": {**shown, **schema, **known},
+            }
+        )
+    return found
+
+
+def _operation(route: ApiRoute) -> dict[str, Any]:
+    given = parameters(route)
+    if has_etag(route):
+        given.append(IF_NONE_MATCH)
+    found: dict[str, Any] = {
+        "operationId": _operation_id(route),
+        "summary": route.summary,
+        "parameters": given,
+    }
+    if route.body is not None:
+        content = {"application/json": {"schema": reference(route.body.__name__)}}
+        found["requestBody"] = {"required": True, "content": content}
+    return found | {"responses": _responses(route)}
+
+
+def _operation_id(route: ApiRoute) -> str:
+    words = re.findall(r"\w+", route.path.removeprefix("/api"))
+    return route.method.lower() + "".join(word[0].upper() + word[1:] for word in words)
+
+
+def _responses(route: ApiRoute) -> dict[str, Any]:
+    found = {str(route.status): _response(route.answer.__name__, _about(route))}
+    if has_etag(route):
+        found[str(route.status)]["headers"] = {"ETag": ETAG}
+        found["304"] = {
+            "description": "Nothing changed since the ETag.",
+            "headers": {"ETag": ETAG},
+        }
+    for status in sorted(route.errors):
+        schema = AMBIGUOUS if status == CONFLICT else ERROR
+        found[str(status)] = _response(schema, MEANINGS[status])
+    return found
+
+
+def _about(route: ApiRoute) -> str:
+    return about(route.answer) or HTTPStatus(route.status).phrase
+
+
+def _response(schema: str, text: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": reference(schema)}}
+    return {"description": text, "content": content}
+
+
+def _schemas() -> dict[str, Schema]:
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (route.answer, "serialization") for route in ROUTES
+    ]
+    models += [(route.body, "validation") for route in ROUTES if route.body is not None]
+    _, generated = models_json_schema(
+        models,
+        by_alias=True,
+        ref_template="#/components/schemas/{model}",
+    )
+    found = {name: _described(schema) for name, schema in generated["$defs"].items()}
+    error = {"type": "string", "description": "What is wrong, for people."}
+    workspaces = {
+        "type": "array",
+        "items": {"type": "string"},
+        "minItems": 2,
+        "description": "Those that have it.",
+    }
+    return {
+        **found,
+        ERROR: closed({"error": error}),
+        AMBIGUOUS: closed({"error": error, "workspaces": workspaces}),
+    }
+
+
+def _described(schema: Schema) -> Schema:
+    """The schema of an object without generated titles, its fields explained."""
+    properties = {}
+    for name, field in schema.get("properties", {}).items():
+        known = {} if "const" in field else {**FIELDS.get(name, {}), **ANSWER_FIELDS.get(name, {})}
+        properties[name] = {**_without_title(field), **known}
+    text = {"description": " ".join(schema.get("description", "").split())}
+    return {**_without_title(schema), **text, "properties": properties}
+
+
+def _without_title(schema: Schema) -> Schema:
+    return {name: value for name, value in schema.items() if name != "title"}

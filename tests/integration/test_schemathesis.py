@@ -1,0 +1,48 @@
+"""A generator of requests reads the published document and finds nothing that contradicts it."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from pathlib import Path
+
+import pytest
+
+from e2e.servers import start_server
+
+SECONDS = 25
+COMMAND = (sys.executable, "-m", "schemathesis.cli")
+
+SETTINGS = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", 304, 404, 409]
+
+# What a schema cannot say: that a page does not exist, or that of two parameters one is needed.
+[[operations]]
+include-path-regex = "^/api/(checkpoints|streams|tasks)$"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 304, 404, 409, 422]
+"""
+
+
+@pytest.mark.timeout(180)
+async def test_no_request_is_answered_otherwise_than_the_document_says(tmp_path: Path) -> None:
+    settings = tmp_path / "schemathesis.toml"
+    settings.write_text(SETTINGS, encoding="utf-8")
+    async with start_server(tmp_path, log_level="info") as server:
+        await server.served()
+        address = f"http://127.0.0.1:{server.port}"
+        for title in ("Types", "Parser", "Printer"):
+            await server.ok("task_create", title=title, streamId="Stream-A", assignedAgent="ada")
+        await server.ok("task_create", title="Part", parentId="TASK-1")
+        await server.ok("task_update", id="TASK-1", status="in_progress")
+        await server.ok("checkpoint_create", taskId="TASK-1", agentContext={"a": [1]})
+        process = await asyncio.create_subprocess_exec(
+            *(*COMMAND, "--no-color", "--config-file", str(settings), "run"),
+            *(f"{address}/openapi.json", "--url", address, "--checks", "all"),
+            *("--max-time", str(SECONDS), "--seed", "1"),
+            cwd=tmp_path,
+            stdout=PIPE,
+            stderr=STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode(errors="replace")[-20_000:]
+        assert (await server.ok("task_get", id="TASK-1"))["title"] == "Types"
