@@ -29,6 +29,7 @@ class Bus:
         self._wakers: set[Callable[[], None]] = set()
         self._catching_up: asyncio.Task[None] | None = None
         self._again = False
+        self._closed = False
 
     @property
     def head(self) -> int:
@@ -46,7 +47,7 @@ class Bus:
     def refresh(self) -> None:
         """Reads what the log has after the head, however often this is called meanwhile."""
         self._again = True
-        if self._catching_up is None:
+        if self._catching_up is None and not self._closed:
             self._catching_up = asyncio.create_task(self._catch_up())
 
     async def _catch_up(self) -> None:
@@ -77,6 +78,7 @@ class Bus:
 
     async def close(self) -> None:
         """Stops reading."""
+        self._closed = True
         if self._catching_up is not None:
             self._catching_up.cancel()
             await asyncio.gather(self._catching_up, return_exceptions=True)

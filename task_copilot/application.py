@@ -53,6 +53,7 @@ class Application:
             self.hub = hub
             logger.info("Events: %s/ws", hub.address.replace("http", "ws", 1))
             self._sweeper = asyncio.create_task(self._sweep())
+            self.database.watch(bus.refresh)
         else:
             self._bus = None
             await bus.close()

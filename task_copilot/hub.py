@@ -111,7 +111,7 @@ class Hub:
                 if await self._holder_of(port) is Holder.SAME_DATABASE:
                     logger.warning(
                         "Events on port %d are served by another Task Copilot process; the "
-                        "tools of this one work, and its events are stored.",
+                        "tools of this one work, and listeners get its events there.",
                         port,
                     )
                     return None

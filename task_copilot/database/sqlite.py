@@ -79,7 +79,7 @@ def write_engine(url: URL, *, durability: str) -> Engine:
 
 def read_engine(url: URL) -> Engine:
     """The engine of the reading connections, which cannot write."""
-    engine = _engine(url, poolclass=QueuePool, timeout=READ_WAIT_SECONDS, pool_size=READERS)
+    engine = _engine(url, poolclass=QueuePool, timeout=READ_WAIT_SECONDS, pool_size=READERS + 1)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
@@ -122,6 +122,11 @@ def rollback(driver_connection: Any) -> None:
     """Ends the transaction, if there is one, and undoes what it wrote."""
     if driver_connection.in_transaction:
         driver_connection.execute("ROLLBACK")
+
+
+def version(driver_connection: Any) -> int:
+    """A number that is another one after a commit of any other connection."""
+    return int(driver_connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def rows_changed(driver_connection: Any) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
 
 from e2e.raw_mcp import CLIENT_INFO, HANDSHAKE_VERSION
 from e2e.servers import (
@@ -186,6 +187,34 @@ async def health(port: int) -> dict[str, Any]:
             return found
 
     return await asyncio.to_thread(get)
+
+
+async def test_listeners_of_the_first_process_get_the_events_of_all_in_order(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    async with start_server(tmp_path, port=port, log_level="info") as first:
+        await first.served()
+        async with (
+            start_server(tmp_path, port=port) as second,
+            connect(f"ws://127.0.0.1:{first.port}/ws", proxy=None) as events,
+        ):
+            request = {"type": "subscribe", "payload": {"topics": ["*"]}}
+            await events.send(json.dumps(request))
+            await events.recv()
+            # The first process commits nothing here that would make it look at the log.
+            await second.ok("task_create", title="Alone")
+            async with asyncio.timeout(10):
+                assert json.loads(await events.recv())["payload"]["seq"] == 1
+            makers = [
+                server.ok("task_create", title="One of many")
+                for _ in range(50)
+                for server in (first, second)
+            ]
+            await asyncio.gather(*makers)
+            async with asyncio.timeout(20):
+                seqs = [json.loads(await events.recv())["payload"]["seq"] for _ in makers]
+            assert seqs == list(range(2, 102))
 
 
 async def test_a_second_process_says_that_another_serves_the_events(tmp_path: Path) -> None:
