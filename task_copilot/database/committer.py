@@ -48,8 +48,9 @@ class Committer(Generic[RowT]):
 
     `number` is called last in each transaction: it gives the waiting events their place in
     the log and returns the rows that others may see after the commit. `translate` turns a
-    driver's error into ours. `dialect` is the module of the database in use, with `begin`,
-    `check_unchanged`, `rows_changed`, `commit` and `rollback` on the driver's connection.
+    driver's error into ours. `dialect` is the module of the database in use, with
+    `begin`, `check_unchanged`, `rows_changed`, `version`, `commit` and `rollback` on the
+    driver's connection.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Committer(Generic[RowT]):
         self._number = number
         self._translate = translate
         self._connection: Connection | None = None
+        self._seen: tuple[int, int] | None = None
 
     def commit(self, waiting: deque[Operation[Any]]) -> tuple[list[Outcome], list[RowT]]:
         """Takes operations from the left of `waiting`, as many as one transaction may hold,
@@ -142,6 +144,13 @@ class Committer(Generic[RowT]):
                 raise _Undone(meaning) from error
             del transaction.outbox[events:], transaction.after_commit[hooks:]
             return Outcome(error=meaning)
+
+    def changed_elsewhere(self) -> bool:
+        """Whether anyone but this committer has committed since this was last asked."""
+        driver: Any = self.connection.connection.driver_connection
+        # The number only compares with itself on the same connection.
+        seen, self._seen = self._seen, (id(driver), self._dialect.version(driver))
+        return seen != self._seen
 
     @property
     def connection(self) -> Connection:

@@ -79,7 +79,7 @@ def write_engine(url: URL, *, durability: str) -> Engine:
 
 def read_engine(url: URL) -> Engine:
     """The engine of the reading connections, which cannot write."""
-    engine = _engine(url, poolclass=QueuePool, timeout=READ_WAIT_SECONDS, pool_size=READERS + 1)
+    engine = _engine(url, poolclass=QueuePool, timeout=READ_WAIT_SECONDS, pool_size=READERS)
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
@@ -125,7 +125,7 @@ def rollback(driver_connection: Any) -> None:
 
 
 def version(driver_connection: Any) -> int:
-    """A number that is another one after a commit of any other connection."""
+    """A number that is another one after a commit of any other connection, not of this one."""
     return int(driver_connection.execute("PRAGMA data_version").fetchone()[0])
 
 

@@ -15,7 +15,6 @@ from task_copilot.database import sqlite
 from task_copilot.database.committer import Committer
 from task_copilot.database.tables import SCHEMA_VERSION
 from task_copilot.database.transaction import Operation, Transaction
-from task_copilot.database.watch import ChangeWatch
 from task_copilot.database.writer import Writer
 from task_copilot.errors import StorageError
 
@@ -80,7 +79,6 @@ class Database(Generic[RowT]):
         )
         self._readers = ThreadPoolExecutor(sqlite.READERS, thread_name_prefix="reader")
         self._writer: Writer[RowT] | None = None
-        self._watch: ChangeWatch | None = None
 
     def start(self, publish: Callable[[list[RowT]], None]) -> None:
         """Starts the writing thread; `publish` gets each commit's rows in the event loop."""
@@ -139,15 +137,14 @@ class Database(Generic[RowT]):
             raise meaning from error
 
     def watch(self, on_change: Callable[[], None]) -> None:
-        """Calls `on_change` in the event loop after commits of any process, this one too."""
-        self._watch = ChangeWatch(self.read_engine, sqlite.version, on_change)
+        """Calls `on_change` in the event loop when another process has committed."""
+        if self._writer is not None:
+            self._writer.watch(on_change)
 
     async def close(self, timeout: float = 1.0) -> None:
         """Finishes the commit under way, for at most `timeout` seconds, and lets go."""
         if self._writer is not None:
             await self._writer.close(timeout)
-        if self._watch is not None:
-            await asyncio.to_thread(self._watch.close)
         self._readers.shutdown(wait=False, cancel_futures=True)
         self.read_engine.dispose()
         self.write_engine.dispose()

@@ -9,9 +9,13 @@ from typing import Any, Generic, TypeVar
 
 from task_copilot.database.committer import Committer, Outcome
 from task_copilot.database.transaction import Operation
-from task_copilot.errors import StorageError
+from task_copilot.errors import StorageError, report
 
 logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.05
+"""Pause between two looks for what other processes have written; a look costs microseconds
+and reads no table."""
 
 MAX_WAITING = 10_000
 """Operations that may wait for the thread; the next is refused."""
@@ -39,8 +43,20 @@ class Writer(Generic[RowT]):
         self._futures: deque[asyncio.Future[Any]] = deque()
         self._changed = threading.Condition()
         self._stopping = False
+        self._on_change: Callable[[], None] | None = None
+        self._said = ""
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Calls `on_change` in the event loop when another process has committed.
+
+        The thread looks whenever it has had nothing to write for `LOOK_SECONDS`; while it
+        writes, the numbers of its own events show where others came in between.
+        """
+        with self._changed:
+            self._on_change = on_change
+            self._changed.notify()
 
     async def run(self, operation: Operation[T]) -> T:
         """Commits `operation` and returns its result; it is on disk by then.
@@ -71,14 +87,33 @@ class Writer(Generic[RowT]):
         self._committer.close()
 
     def _collect(self, waiting: deque[Operation[Any]], futures: deque[asyncio.Future[Any]]) -> bool:
+        while not waiting and not self._wait():
+            self._look()
         with self._changed:
-            while not (waiting or self._operations or self._stopping):
-                self._changed.wait()
             waiting.extend(self._operations)
             futures.extend(self._futures)
             self._operations.clear()
             self._futures.clear()
         return bool(waiting)
+
+    def _wait(self) -> bool:
+        """Waits until there is something to write or the end; False where it is time to look."""
+        with self._changed:
+            pause = None if self._on_change is None else LOOK_SECONDS
+            if not (self._operations or self._stopping):
+                self._changed.wait(pause)
+            return bool(self._operations or self._stopping)
+
+    def _look(self) -> None:
+        if self._on_change is None:
+            return
+        try:
+            if self._committer.changed_elsewhere():
+                self._loop.call_soon_threadsafe(self._on_change)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next look may work
+            if str(error) != self._said:
+                self._said = str(error)
+                report(logger, "What other processes write is seen late.", error)
 
     def _finish(
         self, futures: list[asyncio.Future[Any]], outcomes: list[Outcome], rows: list[RowT]

@@ -303,3 +303,21 @@ def test_the_durability_setting_reaches_sqlite(tmp_path: Path) -> None:
             lambda tx: tx.connection.exec_driver_sql("PRAGMA synchronous").scalar()
         )
         assert found == level
+
+
+async def test_a_watch_sees_the_commits_of_others_and_not_its_own(tmp_path: Path) -> None:
+    database, other = database_at(tmp_path), World(database_at(tmp_path))
+    world = World(database)
+    looks: asyncio.Queue[int] = asyncio.Queue()
+    database.start(lambda rows: None)
+    database.watch(lambda: looks.put_nowait(0))
+    async with asyncio.timeout(10):
+        await looks.get()  # the first look cannot know what came before it
+        for _ in range(3):
+            await database.write(creation(world))
+        other.task()
+        await looks.get()
+        other.task()
+        await looks.get()
+    assert looks.empty()
+    await database.close()
