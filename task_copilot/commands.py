@@ -39,6 +39,7 @@ def _opened(settings: Settings) -> "Iterator[tuple[Database[LogRow], Scope]]":
     from task_copilot.clock import system_clock
 
     try:
+        _require_database(settings)
         database = open_blocking(settings, system_clock)
         try:
             yield database, _scope(database, settings)
@@ -47,6 +48,18 @@ def _opened(settings: Settings) -> "Iterator[tuple[Database[LogRow], Scope]]":
             database.read_engine.dispose()
     except TaskCopilotError as error:
         raise Refusal(str(error)) from None
+
+
+def _require_database(settings: Settings) -> None:
+    """Refuses a file that is not there, which opening would make."""
+    from task_copilot.database.store import parse_url
+
+    url = parse_url(settings.database_url)
+    file = url.database or ""
+    if not file.startswith("file:") and not Path(file).exists():
+        raise NotFound(
+            f"There is no database {file}. Is TASK_COPILOT_DATABASE_URL (--database-url) right?"
+        )
 
 
 def _scope(database: "Database[LogRow]", settings: Settings) -> "Scope":

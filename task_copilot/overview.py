@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select, tuple_
 
 from task_copilot import clock
 from task_copilot.database.tables import checkpoints, streams, tasks, workspaces
@@ -20,18 +20,26 @@ PAGE_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TasksWanted:
-    """Which tasks a page shows; None does not restrict."""
+    """Which tasks a page shows; None does not restrict.
+
+    Tasks of archived streams are left out unless `archived` is true or a stream is named.
+    """
 
     workspace: str | None = None
     status: TaskStatus | None = None
     stream_id: str | None = None
     assigned_agent: str | None = None
     parent: int | None = None
-    archived: bool = True
+    archived: bool = False
 
 
 _TASKS = select(tasks, workspaces.c.name.label("workspace")).join(
     workspaces, workspaces.c.id == tasks.c.workspace_id
+)
+
+
+_ARCHIVED = select(streams.c.workspace_id, streams.c.stream_id).where(
+    streams.c.archived_at.is_not(None)
 )
 
 
@@ -43,7 +51,11 @@ def _conditions(wanted: TasksWanted) -> list[ColumnElement[bool]]:
         tasks.c.assigned_agent: wanted.assigned_agent,
         tasks.c.parent_id: wanted.parent,
     }
-    return [column == value for column, value in given.items() if value is not None]
+    conditions = [column == value for column, value in given.items() if value is not None]
+    if not wanted.archived and wanted.stream_id is None:
+        away = tuple_(tasks.c.workspace_id, tasks.c.stream_id).in_(_ARCHIVED)
+        conditions.append(or_(tasks.c.stream_id.is_(None), ~away))
+    return conditions
 
 
 def tasks_page(

@@ -45,6 +45,7 @@ def build_app(bus: Bus, websocket: WebSocketEndpoint, context: Context, *, port:
     app = Starlette(
         routes=routes, exception_handlers={HTTPException: _explain, Exception: _explain}
     )
+    app.router.redirect_slashes = False  # "/api/streams/" is as unknown as any other path
     return HostAndOriginGuard(app, port=port)
 
 

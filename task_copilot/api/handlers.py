@@ -83,11 +83,12 @@ def stream_fields(found: StreamFound) -> Fields:
 
 
 def show_stream(connection: Connection, given: params.OneStream, _now: str) -> Fields:
+    check_workspace(connection, given.workspace)
     found = stream_queries.one(connection, given.stream_id, given.workspace)
     wanted = overview.TasksWanted(workspace=found.workspace, stream_id=given.stream_id)
     rows, more = overview.tasks_page(connection, wanted, after=0, limit=TASKS_OF_A_STREAM)
     # The cursor of the same tasks under /api/tasks, where a page can be asked for.
-    filters = _task_filters(found.workspace, None, given.stream_id, None, None)
+    filters = _task_filters(found.workspace, None, given.stream_id, None, None, False)
     return {
         **stream_fields(found),
         "tasks": [answers.TaskRow(**task_fields(row)) for row in rows],
@@ -96,6 +97,7 @@ def show_stream(connection: Connection, given: params.OneStream, _now: str) -> F
 
 
 def show_stream_health(connection: Connection, given: params.OneStream, now: str) -> Fields:
+    check_workspace(connection, given.workspace)
     found = stream_queries.one(connection, given.stream_id, given.workspace)
     work = stream_queries.work_on(connection, found, now)
     return {
@@ -128,9 +130,11 @@ def list_tasks(connection: Connection, given: params.TasksQuery, _now: str) -> F
         stream_id=given.stream_id,
         assigned_agent=given.assigned_agent,
         parent=parent,
+        archived=given.include_archived,
     )
     filters = _task_filters(
-        given.workspace, given.status, given.stream_id, given.assigned_agent, parent
+        *(given.workspace, given.status, given.stream_id, given.assigned_agent, parent),
+        given.include_archived,
     )
     after = position_of(given.cursor, filters)
     rows, more = overview.tasks_page(connection, wanted, after=after, limit=given.limit)
@@ -168,7 +172,7 @@ def show_task(connection: Connection, given: params.OneTask, now: str) -> Fields
     number = parse_task_id(given.task_id, "taskId")
     row = overview.one_task(connection, number)
     if row is None:
-        raise NotFound(f"There is no task {task_id(number)}. /api/tasks lists them.")
+        raise _no_task(number)
     latest = overview.latest_checkpoint(
         connection, workspace=None, task=number, stream_id=None, now=now
     )
@@ -188,6 +192,10 @@ def show_task(connection: Connection, given: params.OneTask, now: str) -> Fields
             None if latest is None else answers.CheckpointRow(**checkpoint_fields(latest))
         ),
     }
+
+
+def _no_task(number: int) -> NotFound:
+    return NotFound(f"There is no task {task_id(number)}. /api/tasks lists them.")
 
 
 def checkpoint_fields(row: Any) -> Fields:
@@ -219,6 +227,8 @@ def show_latest_checkpoint(
         connection, workspace=workspace, task=task, stream_id=given.stream_id, now=now
     )
     if row is None:
+        if task is not None and overview.one_task(connection, task) is None:
+            raise _no_task(task)
         owner = given.stream_id or (None if task is None else task_id(task))
         raise NotFound(f"{owner} has no checkpoint that has not expired.")
     return checkpoint_fields(row)
@@ -283,6 +293,7 @@ def make_stream_checkpoint(
 ) -> Fields:
     """A checkpoint of the stream's current task, with the reason in its pause metadata."""
     connection = transaction.connection
+    check_workspace(connection, given.workspace)
     found = stream_queries.one(connection, given.stream_id, given.workspace)
     task = stream_queries.current_task(connection, found.workspace_id, given.stream_id)
     if task is None:

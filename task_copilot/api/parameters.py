@@ -52,6 +52,7 @@ class TasksQuery(Everywhere):
     stream_id: StreamId | None = None
     assigned_agent: Agent | None = None
     parent_id: Id | None = None
+    include_archived: bool = False
     limit: Limit = 100
     cursor: Cursor | None = None
 

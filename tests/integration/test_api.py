@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from support import World, counts, database_at, table
-from task_copilot import checkpoints, overview, task_updates
+from task_copilot import archive, checkpoints, overview, task_updates
 from task_copilot.api import handlers, parameters
 from task_copilot.api.routes import ROUTES
 from task_copilot.checkpoints import NewCheckpoint
@@ -156,6 +156,21 @@ async def test_tasks_are_filtered_by_each_field(api: Api) -> None:
         assert found["totalTasks"] == len(titles)
 
 
+async def test_archived_streams_and_their_tasks_are_left_out_unless_asked_for(api: Api) -> None:
+    api.shop.task("Done", "Stream-A")
+    api.shop.task("Without a stream")
+    api.blog.task("Of the same name elsewhere", "Stream-A")
+    api.update(api.shop, 1, status="completed")
+    api.shop.do(lambda tx, scope: archive.archive(tx, scope, "Stream-A"))
+    for query, tasks, streams in (("", 2, 1), ("includeArchived=true", 3, 2)):
+        found = await api.get(f"/api/tasks?{query}")
+        assert (len(found["tasks"]), found["totalTasks"]) == (tasks, tasks)
+        assert (await api.get(f"/api/streams?{query}"))["totalStreams"] == streams
+    named = await api.get("/api/tasks?workspace=shop&streamId=Stream-A")
+    assert [task["title"] for task in named["tasks"]] == ["Done"]
+    assert (await api.get("/api/streams/Stream-A?workspace=shop"))["archivedAt"] is not None
+
+
 async def test_pages_bring_every_task_once_also_when_new_ones_come_in_between(api: Api) -> None:
     for number in range(25):
         api.shop.task(f"T{number}")
@@ -253,6 +268,7 @@ async def test_workspaces_are_listed_with_what_they_hold(api: Api) -> None:
 async def test_the_latest_checkpoint_is_found_by_task_and_by_stream(api: Api) -> None:
     number = api.shop.task("T", "Stream-A")
     await api.get("/api/checkpoints?taskId=1", 404)
+    assert "no task TASK-9" in (await api.get("/api/checkpoints?taskId=9", 404))["error"]
     for _ in range(2):
         new = NewCheckpoint(execution_phase="build")
         api.shop.do(lambda tx, scope, n=new: checkpoints.create(tx, scope, number, n, kept=5))  # type: ignore[misc]
