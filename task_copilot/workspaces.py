@@ -50,9 +50,3 @@ def ensure(transaction: Transaction, location: Location) -> Workspace:
         {"name": name, "path": location.path, "created_at": transaction.now},
     )
     return Workspace(made.scalar_one(), name)
-
-
-def name_of(connection: Connection, workspace_id: int) -> str:
-    """The name of a workspace that exists."""
-    query = select(workspaces.c.name).where(workspaces.c.id == workspace_id)
-    return str(connection.execute(query).scalar_one())

@@ -6,7 +6,7 @@ A null counts as not given. An empty text clears a field in an update.
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from task_copilot.events.types import CheckpointTrigger, StreamPhase, TaskStatus, camel
 from task_copilot.tools.values import (
@@ -24,6 +24,7 @@ from task_copilot.tools.values import (
     StreamIds,
     Title,
     from_json_text,
+    json_at_most,
 )
 
 PAUSE_METADATA_BYTES = 8 * 1024
@@ -135,6 +136,12 @@ class PauseMetadata(Arguments):
     estimated_resume_time: Name | None = None
 
 
+def _bounded_pause(pause: PauseMetadata) -> PauseMetadata:
+    # It comes back whole with each resume, beside the context and the draft.
+    json_at_most(PAUSE_METADATA_BYTES)(pause.model_dump(by_alias=True, exclude_none=True))
+    return pause
+
+
 class CheckpointCreate(Arguments):
     task_id: Id
     trigger: CheckpointTrigger = "manual"
@@ -148,7 +155,10 @@ class CheckpointCreate(Arguments):
     expires_in: Annotated[
         Annotated[int, Field(ge=1, le=MAX_EXPIRY_MINUTES)] | None, Field(description="minutes")
     ] = None
-    pause_metadata: Annotated[PauseMetadata, BeforeValidator(from_json_text)] | None = None
+    pause_metadata: (
+        Annotated[PauseMetadata, BeforeValidator(from_json_text), AfterValidator(_bounded_pause)]
+        | None
+    ) = None
     agent: Agent | None = None
 
 

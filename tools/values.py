@@ -93,7 +93,9 @@ def _storable(value: Any) -> Any:
     return value
 
 
-def _json_at_most(limit: int) -> Callable[[Any], Any]:
+def json_at_most(limit: int) -> Callable[[Any], Any]:
+    """A check that the compact JSON of a value has at most `limit` bytes."""
+
     def check(value: Any) -> Any:
         size = jsontext.size(value)
         if size > limit:
@@ -139,7 +141,7 @@ Files = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_refuse_unstorable)]],
     BeforeValidator(from_json_text),
     Field(max_length=MAX_FILES),
-    AfterValidator(_json_at_most(MAX_FILES_BYTES)),
+    AfterValidator(json_at_most(MAX_FILES_BYTES)),
 ]
 
 
@@ -147,6 +149,6 @@ FreeObject = Annotated[
     dict[str, Any],
     BeforeValidator(from_json_text),
     AfterValidator(_storable),
-    AfterValidator(_json_at_most(LONG_TEXT_BYTES)),
+    AfterValidator(json_at_most(LONG_TEXT_BYTES)),
 ]
 """An object whose keys are the caller's own."""

@@ -12,7 +12,6 @@ from benchmarks.seeding import add_stream, seeding
 from benchmarks.tracing import Trace, traced
 from task_copilot.application import Application, open_blocking
 from task_copilot.clock import system_clock
-from task_copilot.database.store import engines_of
 from task_copilot.location import Location
 from task_copilot.tools import arguments as args
 from task_copilot.tools import operations
@@ -67,7 +66,7 @@ async def _trace(box: Sandbox) -> tuple[list[Measure], list[Measure]]:
     async def trace(call: Callable[[], Awaitable[object]]) -> Trace:
         # Connections that are opened meanwhile are the ones that are watched.
         database.read_engine.dispose()
-        with traced(*engines_of(database)) as found:
+        with traced(database.write_engine, database.read_engine) as found:
             await call()
         return found
 

@@ -2,7 +2,6 @@
 
 import importlib
 import random
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -236,8 +235,3 @@ def translate(error: BaseException, url: URL) -> StorageError | None:
         return None
     error_class = StorageBusy if kind == "SQLITE_BUSY" else StorageError
     return error_class(f"Nothing was written: {Path(url.database or '')}: {_MEANINGS[kind]}.")
-
-
-def is_driver_error(error: BaseException) -> bool:
-    """Whether `error` comes from SQLite, through SQLAlchemy or straight."""
-    return isinstance(error, DBAPIError | sqlite3.Error) or _name(error) is not None

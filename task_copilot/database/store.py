@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, make_url
+from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from task_copilot.clock import Clock, system_clock
@@ -105,8 +106,6 @@ class Database(Generic[RowT]):
 
     def write_now(self, operation: Operation[T]) -> T:
         """`write` for callers outside the event loop, one at a time."""
-        from collections import deque
-
         [outcome], _rows = self.committer.commit(deque([operation]))
         if outcome.error is not None:
             raise outcome.error
@@ -194,8 +193,3 @@ def open_database(
         raise _no_database_url(url, str(error)) from None
     database.prepare()
     return database
-
-
-def engines_of(database: Database[Any]) -> tuple[Engine, Engine]:
-    """The writing and the reading engine, for tests that count statements."""
-    return database.write_engine, database.read_engine

@@ -184,6 +184,11 @@ def explained(tool: str, arguments: dict[str, object]) -> str:
             {"taskId": "1", "pauseMetadata": {"why": 1}},
             "'why' is no argument of pauseMetadata; it takes pauseReason, pausedBy, nextSteps,",
         ),
+        (
+            "checkpoint_create",
+            {"taskId": "1", "pauseMetadata": {"nextSteps": ["x" * 2000] * 5}},
+            "pauseMetadata: got 10,030 bytes of JSON; takes at most 8,192.",
+        ),
         ("task_create", {"title": "a\0"}, "title: holds a NUL character"),
         ("task_create", {"title": "\ud800"}, "title: holds half of a UTF-16 surrogate pair"),
         ("task_create", {"title": "t", "metadata": "{"}, "metadata: got a text that is not JSON"),
