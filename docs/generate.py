@@ -26,9 +26,9 @@ from task_copilot.events.messages import (
     SERVER_MESSAGES,
 )
 from task_copilot.events.types import EVENT_CLASSES
+from task_copilot.schema import describe
 from task_copilot.settings import declared, environment_variable, flag
 from task_copilot.tools.registry import TOOLS
-from task_copilot.tools.schema import describe
 
 FOLDER = Path(__file__).resolve().parent
 LAYERS = FOLDER.parent / "tests" / "unit" / "test_layers.py"
@@ -169,7 +169,7 @@ def _body_fields(body: Any) -> list[str]:
 def answers() -> str:
     """The fields of every answer."""
     schemas = openapi.document()["components"]["schemas"]
-    shown = {route.answer.__name__ for route in ROUTES}
+    shown = {route.answer.__name__ for route in ROUTES if route.answer is not None}
     shown |= {name for name in schemas if name.endswith("Row")}
     rows = [
         (f"`{name}`", _names(f"{field}" for field in schemas[name]["properties"]))
@@ -185,6 +185,7 @@ def settings() -> str:
     for item in declared():
         about = item.metadata["about"].partition(" [default:")
         default = "" if item.default in (None, MISSING) else f"`{item.default}`"
+        default = "off" if item.default is False else default
         default = default or about[2].removesuffix("]").strip() or "a file in the data directory"
         rows.append(
             (f"`{flag(item)}`", f"`{environment_variable(item)}`", default, _about(item, about[0]))

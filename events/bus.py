@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from task_copilot.errors import report
-from task_copilot.events.log import LogRow, LogState
+from task_copilot.events.log import LogPage, LogRow, LogState
 from task_copilot.events.window import Window
 
 logger = logging.getLogger(__name__)
@@ -13,28 +14,60 @@ logger = logging.getLogger(__name__)
 READ_AGAIN_SECONDS = 1.0
 """Pause after the log could not be read, before the next attempt."""
 
-ReadAfter = Callable[[int], Awaitable[Sequence[LogRow]]]
+CATCH_UPS_AT_ONCE = 4
+"""Pages that are read of the log for listeners at the same time. The others wait for their
+turn; live events, which are in memory, wait for none."""
+
+
+class Pages(Protocol):
+    """How the log is read; the real one is `events.pages.LogPages`."""
+
+    async def after(self, position: int) -> LogPage:
+        """The next events after `position`, oldest first."""
+
+    async def up_to(self, position: int) -> LogPage:
+        """The events up to `position`, newest first."""
+
+
+class Stretch(NamedTuple):
+    """All that the log still has after a position and up to `upto`."""
+
+    rows: Sequence[LogRow]
+    upto: int
+
+
+class NewEpoch(Exception):
+    """The log was replaced by another one while it was read: positions mean nothing there."""
 
 
 class Bus:
-    """Follows the log's head and wakes listeners. All of it runs in the event loop.
+    """Follows the log's head and wakes listeners. All of it runs in the event loop."""
 
-    `read_after` reads a page of the log after a position.
-    """
-
-    def __init__(self, state: LogState, read_after: ReadAfter) -> None:
+    def __init__(self, state: LogState, pages: Pages) -> None:
         self.epoch = state.epoch
         self.window = Window(state.head)
-        self._read_after = read_after
+        self.closed = False
+        self._start = state.head
+        self._pages = pages
         self._wakers: set[Callable[[], None]] = set()
         self._catching_up: asyncio.Task[None] | None = None
         self._again = False
-        self._closed = False
+        self._turns = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
 
     @property
     def head(self) -> int:
         """The newest event that listeners can have."""
         return self.window.head
+
+    @property
+    def appended(self) -> int:
+        """Events that all processes have written since this bus began to follow this log."""
+        return self.head - self._start
+
+    @property
+    def state(self) -> LogState:
+        """The log as listeners see it."""
+        return LogState(self.epoch, self.head)
 
     def publish(self, rows: Sequence[LogRow]) -> None:
         """Takes what this process has committed. Where other processes have committed in
@@ -47,38 +80,75 @@ class Bus:
     def refresh(self) -> None:
         """Reads what the log has after the head, however often this is called meanwhile."""
         self._again = True
-        if self._catching_up is None and not self._closed:
+        if self._catching_up is None and not self.closed:
             self._catching_up = asyncio.create_task(self._catch_up())
+
+    async def synchronise(self) -> None:
+        """Returns when listeners can have all that was committed before the call."""
+        self.refresh()
+        if self._catching_up is not None:
+            await asyncio.shield(self._catching_up)
+
+    def restart(self, state: LogState) -> None:
+        """Goes on with another log: listeners of the old one have to be sent away.
+
+        Does nothing where `state` is of the present epoch.
+        """
+        if state.epoch == self.epoch:
+            self.refresh()
+            return
+        self.epoch = state.epoch
+        self.window = Window(state.head)
+        self._start = state.head
+        self._wake()
 
     async def _catch_up(self) -> None:
         try:
             while self._again:
                 self._again = False
-                while rows := await self._read(self.head):
-                    self._take(rows)
-                    self._wake()
+                await self._read_to_the_end()
         finally:
             self._catching_up = None
 
-    def _take(self, rows: Sequence[LogRow]) -> None:
-        if not self.window.extend(rows):
-            logger.error(
-                "The log has no events %d to %d; listeners go on after them.",
-                *(self.head + 1, rows[-1].seq),
-            )
-            self.window = Window(rows[-1].seq)
-
-    async def _read(self, position: int) -> Sequence[LogRow]:
+    async def _read_to_the_end(self) -> None:
         while True:
             try:
-                return await self._read_after(position)
+                page = await self._read(self._pages.after, self.head)
+            except NewEpoch:
+                continue
+            if not page.rows:
+                return
+            self._take(page.rows)
+            self._wake()
+
+    def _take(self, rows: Sequence[LogRow]) -> None:
+        if not self.window.extend(rows):
+            # Pruned before this process came to read it. Listeners that are still before the
+            # hole read the log, find it there and are told.
+            self.window = Window(rows[0].seq - 1)
+            self.window.extend(rows)
+
+    async def _read(self, read: Callable[[int], Awaitable[LogPage]], position: int) -> LogPage:
+        """A page of the present epoch's log; raises NewEpoch where there is another one now."""
+        epoch = self.epoch
+        while True:
+            try:
+                page = await read(position)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 report(logger, "The event log cannot be read; listeners wait.", error)
                 await asyncio.sleep(READ_AGAIN_SECONDS)
+                continue
+            if self.epoch != epoch:
+                raise NewEpoch
+            if page.state.epoch != epoch:
+                self.restart(page.state)
+                raise NewEpoch
+            return page
 
     async def close(self) -> None:
-        """Stops reading."""
-        self._closed = True
+        """Stops reading, and wakes listeners so that they see `closed` and end."""
+        self.closed = True
+        self._wake()
         if self._catching_up is not None:
             self._catching_up.cancel()
             await asyncio.gather(self._catching_up, return_exceptions=True)
@@ -95,7 +165,32 @@ class Bus:
         for wake in tuple(self._wakers):
             wake()
 
-    async def after(self, position: int, limit: int) -> Sequence[LogRow]:
-        """The next events after `position`, from memory or else from the log."""
+    async def after(self, position: int, limit: int) -> Stretch:
+        """The next events after `position`: at most `limit` from memory, or else a page of
+        the log. Raises NewEpoch."""
         rows = self.window.after(position, limit)
-        return rows if rows is not None else await self._read(position)
+        if rows is not None:
+            return Stretch(rows, rows[-1].seq if rows else position)
+        async with self._turns:
+            page = await self._read(self._pages.after, position)
+        # With no row left, all that the log had up to its head is gone.
+        return Stretch(page.rows, page.rows[-1].seq if page.rows else page.state.head)
+
+    async def before_the_newest(self, count: int, matches: Callable[[LogRow], bool]) -> int:
+        """The position after which the newest `count` matching events come: fewer where the
+        log has no more, and then the position before the oldest. Raises NewEpoch."""
+        rows: Sequence[LogRow] = self.window.newest_first()
+        position = self.head
+        while count > 0:
+            for row in rows:
+                position = row.seq - 1
+                if matches(row):
+                    count -= 1
+                    if count == 0:
+                        break
+            else:
+                async with self._turns:
+                    rows = (await self._read(self._pages.up_to, position)).rows
+                if not rows:
+                    break
+        return position

@@ -1,26 +1,19 @@
 """The durable event log: a table, numbered 1, 2, 3 … in commit order without holes."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from task_copilot import jsontext
 from task_copilot.database.prepared import Prepared
 from task_copilot.database.tables import events, log
 from task_copilot.database.transaction import OutboxEntry, Transaction
-from task_copilot.events.types import Event, numbered, payload
+from task_copilot.events.types import Event, TaskRedacted, numbered, payload
 
 PAGE_ROWS = 500
 PAGE_BYTES = 256 * 1024
 """What is read of the log at once ends with either."""
-
-
-class LogRow(NamedTuple):
-    """One event as it is delivered; `payload` is the JSON text with its ``seq``."""
-
-    seq: int
-    topic: str
-    timestamp: str
-    payload: str
 
 
 class LogState(NamedTuple):
@@ -30,13 +23,73 @@ class LogState(NamedTuple):
     head: int
 
 
+class About(NamedTuple):
+    """What filters ask of an event beside its topic and its type."""
+
+    workspace: str
+    actor: str
+    stream_id: str | None
+    assigned_agent: str | None
+
+
+class LogRow:
+    """One event as it is delivered; `payload` is the JSON text with its ``seq``."""
+
+    def __init__(self, seq: int, topic: str, event_type: str, timestamp: str, payload: str) -> None:
+        self.seq = seq
+        self.topic = topic
+        self.event_type = event_type
+        self.timestamp = timestamp
+        self.payload = payload
+
+    def __repr__(self) -> str:
+        return f"<LogRow {self.seq} {self.event_type} {self.topic}>"
+
+    @cached_property
+    def about(self) -> About:
+        """Read out of the payload when a filter first asks, and kept for the other listeners."""
+        content = jsontext.decode(self.payload)
+        data = content["data"]
+        return About(
+            workspace=content["workspace"],
+            actor=content["actor"],
+            stream_id=data.get("streamId"),
+            assigned_agent=data.get("assignedAgent"),
+        )
+
+    @cached_property
+    def frame(self) -> str:
+        """The message of the protocol that brings this event, the same for every listener."""
+        return f'{{"type":"event","timestamp":"{self.timestamp}","payload":{self.payload}}}'
+
+
+class LogPage(NamedTuple):
+    """Rows of the log with the state of the log in the same transaction."""
+
+    state: LogState
+    rows: list[LogRow]
+
+
 _TAKE = Prepared(update(log).values(head=log.c.head + bindparam("taken")).returning(log.c.head))
 _INSERT = Prepared(insert(events))
 _STATE = Prepared(select(log.c.epoch, log.c.head))
+_COLUMNS = (
+    events.c.seq,
+    events.c.topic,
+    events.c.event_type,
+    events.c.timestamp,
+    events.c.payload,
+)
 _AFTER = Prepared(
-    select(events.c.seq, events.c.topic, events.c.timestamp, events.c.payload)
+    select(*_COLUMNS)
     .where(events.c.seq > bindparam("position"))
     .order_by(events.c.seq)
+    .limit(bindparam("count"))
+)
+_UP_TO = Prepared(
+    select(*_COLUMNS)
+    .where(events.c.seq <= bindparam("position"))
+    .order_by(events.c.seq.desc())
     .limit(bindparam("count"))
 )
 
@@ -79,17 +132,14 @@ def number(transaction: Transaction) -> list[LogRow]:
         ],
     )
     return [
-        LogRow(seq, entry.topic, entry.timestamp, numbered(seq, entry.payload))
+        LogRow(seq, entry.topic, entry.event_type, entry.timestamp, numbered(seq, entry.payload))
         for seq, entry in enumerate(outbox, first)
     ]
 
 
 def tells_of_redaction(row: LogRow) -> bool:
     """Whether earlier events were changed when `row` was written."""
-    if not row.topic.startswith("task:"):
-        return False
-    start = f'{{"seq":{row.seq},"topic":"{row.topic}","eventType":"task.redacted"'
-    return row.payload.startswith(start)
+    return row.event_type == TaskRedacted.event_type
 
 
 def state(connection: Connection) -> LogState:
@@ -104,11 +154,24 @@ def rows_after(
 
     Fewer where they come to more than `size` characters, but at least one if there is one.
     """
+    return _rows(_AFTER, connection, position, limit, size)
+
+
+def rows_up_to(
+    connection: Connection, position: int, limit: int = PAGE_ROWS, size: int = PAGE_BYTES
+) -> list[LogRow]:
+    """The events up to `position`, the newest first; as many as `rows_after` gives."""
+    return _rows(_UP_TO, connection, position, limit, size)
+
+
+def _rows(
+    statement: Prepared, connection: Connection, position: int, limit: int, size: int
+) -> list[LogRow]:
     rows: list[LogRow] = []
-    for seq, topic, timestamp, stored in _AFTER.iterate(
+    for seq, topic, event_type, timestamp, stored in statement.iterate(
         connection, {"position": position, "count": limit}
     ):
-        rows.append(LogRow(seq, topic, timestamp, numbered(seq, stored)))
+        rows.append(LogRow(seq, topic, event_type, timestamp, numbered(seq, stored)))
         size -= len(stored)
         if size <= 0:
             break

@@ -1,11 +1,14 @@
 """The messages of a listener's connection, declared once.
 
 What either side may send is a frozen dataclass: its fields are the ``payload``, in camelCase.
-The listener's code and the published description of the protocol both read these tables.
+The checks of what a client sends, the listener's code and the published description of the
+protocol all read these declarations.
 """
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, Strict
 
 from task_copilot.events.types import camel
 
@@ -13,25 +16,87 @@ MAX_ID_CHARACTERS = 200
 MAX_ID_NUMBER = 2**63
 """A message's own ``id`` is a text of at most so many characters or a smaller number."""
 
+MAX_SEQ = 2**63 - 1
+MAX_REPLAY = 100_000
+"""As many events as the log keeps whatever their age, unless set otherwise."""
+
+MAX_BATCH_EVENTS = 1_000
+DEFAULT_BATCH_EVENTS = 100
+MAX_BATCH_DELAY_MS = 10_000
+MAX_FILTER_ITEMS = 100
+MAX_NAME_CHARACTERS = 200
+
 ErrorCode = Literal[
     "WS_INVALID_MESSAGE",
     "WS_UNKNOWN_TYPE",
     "WS_INVALID_TOPIC",
     "WS_SUBSCRIPTION_LIMIT",
     "WS_NOT_SUBSCRIBED",
+    "WS_INVALID_CURSOR",
 ]
+
+CLIENT_CONFIG = ConfigDict(extra="forbid", alias_generator=camel)
+
+Seq = Annotated[int, Strict(), Field(ge=0, le=MAX_SEQ)]
+Count = Annotated[int, Strict(), Field(ge=0, le=MAX_REPLAY)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+Names = Annotated[list[Name], Field(min_length=1, max_length=MAX_FILTER_ITEMS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Conditions on events beside their topics; all that are given have to hold."""
+
+    __pydantic_config__ = CLIENT_CONFIG
+
+    event_types: Names | None = None
+    streams: Names | None = None
+    agents: Names | None = None
+    not_actors: Names | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Topics with a filter of their own."""
+
+    __pydantic_config__ = CLIENT_CONFIG
+
+    topics: list[str]
+    filter: Filter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Asks for events in `events` messages: what waits, up to `max_events`, in one."""
+
+    __pydantic_config__ = CLIENT_CONFIG
+
+    max_events: Annotated[int, Strict(), Field(ge=1, le=MAX_BATCH_EVENTS)] = DEFAULT_BATCH_EVENTS
+    max_delay_ms: Annotated[int, Strict(), Field(ge=0, le=MAX_BATCH_DELAY_MS)] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribe:
-    """Asks for the events whose topics match."""
+    """Asks for the events whose topics match: give `topics`, with a `filter` if one is wanted,
+    or several such pairs as `subscriptions`. Where a connection begins in the log, `since` or
+    `replay`, is said with its first subscribe only."""
 
-    topics: list[str]
+    __pydantic_config__ = CLIENT_CONFIG
+
+    topics: list[str] | None = None
+    filter: Filter | None = None
+    subscriptions: Annotated[list[Selection], Field(min_length=1)] | None = None
+    since: Seq | None = None
+    epoch: Name | None = None
+    replay: Count | None = None
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsubscribe:
     """Gives patterns back that this connection holds."""
+
+    __pydantic_config__ = CLIENT_CONFIG
 
     topics: list[str]
 
@@ -48,7 +113,8 @@ class Pong:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribed:
-    """Answers subscribe; every matching event after `seq` follows."""
+    """Answers subscribe. `seq` is the head of the log where this was the connection's first
+    subscribe, else its position, after which the new topics begin."""
 
     topics: list[str]
     active_subscriptions: int
@@ -78,6 +144,25 @@ class EventPayload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """Several events in order, for a connection that asked for batches."""
+
+    events: list[dict[str, Any]]
+
+
+GapReason = Literal["pruned"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapPayload:
+    """The events `from` to `to` can no longer be had; delivery goes on after them."""
+
+    from_: int
+    to: int
+    reason: GapReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
     """What an error is about; only what applies is there."""
 
@@ -87,6 +172,8 @@ class Details:
     topics: list[str] | None = None
     limit: int | None = None
     active_subscriptions: int | None = None
+    seq: int | None = None
+    epoch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +208,8 @@ SERVER_MESSAGES: dict[str, type] = {
     "subscribed": Subscribed,
     "unsubscribed": Unsubscribed,
     "event": EventPayload,
+    "events": Events,
+    "gap": GapPayload,
     "error": Failure,
     "ping": ServerPing,
     "pong": ServerPong,
@@ -140,18 +229,25 @@ ERRORS: dict[ErrorCode, str] = {
     "WS_INVALID_TOPIC": "no topics, or one that is no pattern",
     "WS_SUBSCRIPTION_LIMIT": "more patterns than one connection may hold",
     "WS_NOT_SUBSCRIBED": "unsubscribing from a pattern that this connection does not hold",
+    "WS_INVALID_CURSOR": "since, epoch or replay that is no position of this log, or that comes "
+    "after the first subscribe",
 }
 
 CLOSE_CODES: dict[int, str] = {
     1009: "a message of the client was too big",
-    1012: "the server ends; come back at once",
-    1013: "no answer to pings, answers left unread, or a failure; come back later",
+    1012: "the server ends, or has another database now; come back at once",
+    1013: "no answer to pings, nothing read for too long, or a failure; come back later",
 }
+
+
+def wire_name(name: str) -> str:
+    """The wire's name of a field: camelCase, and ``from`` for `from_`."""
+    return camel(name.removesuffix("_"))
 
 
 def wire(content: Any) -> Any:
     """A payload as it goes into a frame; what has no value is left out."""
     if not is_dataclass(content):
         return content
-    values = {camel(item.name): getattr(content, item.name) for item in fields(content)}
+    values = {wire_name(item.name): getattr(content, item.name) for item in fields(content)}
     return {name: wire(value) for name, value in values.items() if value is not None}

@@ -8,6 +8,7 @@
 """
 
 import re
+from collections.abc import Iterable
 
 KINDS = ("stream", "task", "checkpoint")
 MAX_PATTERN_LENGTH = 200
@@ -36,33 +37,12 @@ def is_pattern(text: str) -> bool:
 
 
 class PatternSet:
-    """The patterns of one listener, with the matching of topics against them."""
+    """Some patterns, with the matching of topics against them."""
 
-    def __init__(self) -> None:
-        self._patterns: dict[str, None] = {}
-        self._exact: frozenset[str] = frozenset()
-        self._prefixes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self._patterns)
-
-    def __contains__(self, pattern: str) -> bool:
-        return pattern in self._patterns
-
-    def add(self, patterns: list[str]) -> None:
-        """Holds `patterns` too; one that is held already counts once."""
-        self._patterns.update(dict.fromkeys(patterns))
-        self._index()
-
-    def remove(self, patterns: list[str]) -> None:
-        """Lets go of `patterns`; raises KeyError for one that is not held."""
-        for pattern in dict.fromkeys(patterns):
-            del self._patterns[pattern]
-        self._index()
-
-    def _index(self) -> None:
-        self._exact = frozenset(item for item in self._patterns if not item.endswith("*"))
-        self._prefixes = tuple(item[:-1] for item in self._patterns if item.endswith("*"))
+    def __init__(self, patterns: Iterable[str]) -> None:
+        found = tuple(patterns)
+        self._exact = frozenset(item for item in found if not item.endswith("*"))
+        self._prefixes = tuple(item[:-1] for item in found if item.endswith("*"))
 
     def matches(self, topic: str) -> bool:
         """Whether any pattern selects `topic`."""

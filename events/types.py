@@ -255,6 +255,8 @@ EVENT_CLASSES: tuple[type[Event], ...] = (
 )
 """All events, in the order in which one operation emits them."""
 
+EVENT_TYPES = tuple(event_class.event_type for event_class in EVENT_CLASSES)
+
 
 def camel(name: str) -> str:
     """The wire's name of a Python name: ``task_id`` becomes ``taskId``."""

@@ -4,14 +4,20 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message as AsgiMessage
+from starlette.types import Receive, Scope, Send
 
+from task_copilot import jsontext
 from task_copilot.clock import Clock
-from task_copilot.events.bus import Bus
-from task_copilot.events.listener import Listener, LogHead
+from task_copilot.events.bus import Bus, NewEpoch
+from task_copilot.events.listener import Listener
+from task_copilot.events.listeners import Listeners, TooMany
+from task_copilot.events.requests import Message, Unreadable, Wanted, read
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +35,17 @@ then no more is read from it."""
 CLOSE_SECONDS = 1.0
 """How long a client may take to answer a close."""
 
+LOOKS_PER_TIMEOUT = 4
+"""Looks at whether a client reads, in the time after which one that does not is closed."""
+
+HTTP_BUSY = 503
+CLOSE_COME_BACK = 1012
 CLOSE_TRY_LATER = 1013
+
+NO_WEBSOCKET = (
+    "WebSockets are turned off on this hub (--no-websocket, TASK_COPILOT_NO_WEBSOCKET). "
+    "/api/events and /api/events/stream serve the same events."
+)
 
 
 class Connection(Protocol):
@@ -43,48 +59,91 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Ends the connection at once, without waiting for unread output."""
 
+    def unsent(self) -> int:
+        """Bytes that wait for the client to read."""
+
+    async def send_texts(self, texts: Sequence[str]) -> None:
+        """Sends text messages with one write, once the client has read most of what waits."""
+
 
 @dataclass(frozen=True, slots=True)
 class WebSocketLimits:
     """How many, how much and how long; times are in seconds."""
 
-    max_listeners: int
     max_patterns: int
     ping_interval: float
     listener_timeout: float
 
 
-class WebSocketEndpoint:
-    """The ASGI application of ``/ws``."""
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    code: int
+    reason: str
 
-    def __init__(self, bus: Bus, limits: WebSocketLimits, clock: Clock) -> None:
+
+class WebSocketEndpoint:
+    """The ASGI application of ``/ws``. With `refuse` every upgrade gets 403."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        listeners: Listeners,
+        limits: WebSocketLimits,
+        clock: Clock,
+        *,
+        refuse: bool = False,
+    ) -> None:
         self._bus = bus
+        self._listeners = listeners
         self._limits = limits
         self._clock = clock
-        self.listeners = 0
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        if self.listeners >= self._limits.max_listeners:
-            await _refuse(send, self._limits.max_listeners)
+        if self._refuse:
+            await _refuse(send, 403, NO_WEBSOCKET)
             return
-        self.listeners += 1
         try:
-            await send({"type": "websocket.accept"})
-            connection = scope.get("extensions", {}).get(EXTENSION)
-            session = _Session(self._bus, self._limits, self._clock, connection, send)
+            workspace = _workspace_of(scope)
+            with self._listeners.place():
+                await self._serve(scope, receive, send, workspace)
+        except ValueError as error:
+            await _refuse(send, 422, str(error))
+        except TooMany as error:
+            await _refuse(send, 503, str(error))
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, workspace: str | None
+    ) -> None:
+        await send({"type": "websocket.accept"})
+        listener = Listener(
+            head=self._bus.head,
+            max_patterns=self._limits.max_patterns,
+            workspace=workspace,
+            errors=self._listeners.errors,
+        )
+        connection = scope.get("extensions", {}).get(EXTENSION)
+        session = _Session(self._bus, listener, self._limits, self._clock, connection, send)
+        with self._listeners.following(listener.reader):
             await session.run(receive)
-        finally:
-            self.listeners -= 1
 
 
-async def _refuse(send: Send, limit: int) -> None:
-    body = (
-        f'{{"error":"This hub serves at most {limit} listeners; '
-        f'TASK_COPILOT_MAX_LISTENERS sets it."}}'
-    ).encode()
-    headers = [(b"content-type", b"application/json"), (b"retry-after", b"5")]
-    await send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
+def _workspace_of(scope: Scope) -> str | None:
+    """The one workspace that a connection wants to see, None for all; raises ValueError."""
+    given = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    names = [value for name, value in given if name == "workspace"]
+    if len(names) != len(given) or len(names) > 1 or "" in names:
+        raise ValueError("/ws takes one parameter, workspace=NAME, or none.")
+    return names[0] if names else None
+
+
+async def _refuse(send: Send, status: int, message: str) -> None:
+    headers = [(b"content-type", b"application/json")]
+    if status == HTTP_BUSY:
+        headers.append((b"retry-after", b"5"))
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    body = jsontext.encode({"error": message}).encode()
     await send({"type": "websocket.http.response.body", "body": body})
 
 
@@ -94,22 +153,27 @@ class _Session:
     def __init__(
         self,
         bus: Bus,
+        listener: Listener,
         limits: WebSocketLimits,
         clock: Clock,
         connection: Connection | None,
         send: Send,
     ) -> None:
         self._bus = bus
+        self._listener = listener
         self._limits = limits
         self._clock = clock
         self._connection = connection
         self._send = send
-        self._listener = Listener(head=bus.head, max_patterns=limits.max_patterns)
+        self._epoch = bus.epoch
         self._replies: deque[str] = deque()
         self._wake = asyncio.Event()
         self._answered = asyncio.Event()
-        self._close_reason: str | None = None
-        self._heard = asyncio.get_running_loop().time()
+        self._closing: _Closing | None = None
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        self._sending = False
+        self._progress = self._heard
 
     async def run(self, receive: Receive) -> None:
         """Serves the connection until either side ends it."""
@@ -126,23 +190,45 @@ class _Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
-            if (error := task.exception()) is not None and not _is_disconnect(error):
-                logger.error("A listener's connection failed; it may come back.", exc_info=error)
-                self._close_reason = "the server failed"
-        if self._close_reason:
-            await self._close(self._close_reason)
+            self._look_at(task.exception())
+        if self._closing:
+            await self._close(self._closing)
+
+    def _look_at(self, error: BaseException | None) -> None:
+        if error is None or _is_disconnect(error):
+            return
+        if isinstance(error, NewEpoch):
+            self._closing = _Closing(CLOSE_COME_BACK, "the database was replaced")
+            return
+        logger.error("A listener's connection failed; it may come back.", exc_info=error)
+        self._closing = _Closing(CLOSE_TRY_LATER, "the server failed")
+
+    # --- what the client says ---
 
     async def _receive(self, receive: Receive) -> None:
         # Never awaits a send: the server stops reading until the next receive, and then
         # neither a pong nor the end of the connection would be seen.
         while (message := await receive())["type"] == "websocket.receive":
-            self._heard = asyncio.get_running_loop().time()
-            head = LogHead(self._bus.epoch, self._bus.head)
-            self._replies += self._listener.receive(_content(message), head, self._clock())
+            self._heard = self._loop.time()
+            await self._take(_content(message))
             self._wake.set()
             if len(self._replies) > MAX_WAITING_REPLIES and not await self._replies_are_read():
-                self._close_reason = "answers are left unread"
+                self._closing = _Closing(CLOSE_TRY_LATER, "answers are left unread")
                 return
+
+    async def _take(self, text: str | bytes) -> None:
+        try:
+            message = read(text)
+        except Unreadable as error:
+            self._replies += self._listener.refuse(error, self._clock())
+            return
+        if _is_ahead_of(message, self._bus.head):
+            # A client that has just read the state may know of a commit before this does.
+            await self._bus.synchronise()
+        self._replies += self._listener.handle(message, self._bus.state, self._clock())
+        if self._listener.replay is not None:
+            match = self._listener.subscriptions.match
+            self._listener.place(await self._bus.before_the_newest(self._listener.replay, match))
 
     async def _replies_are_read(self) -> bool:
         self._answered.clear()
@@ -152,10 +238,15 @@ class _Session:
             return False
         return True
 
+    # --- what the client gets ---
+
     async def _deliver(self) -> None:
         while True:
             await self._answer()
+            if self._bus.epoch != self._epoch:
+                raise NewEpoch
             if self._listener.listening and self._listener.position < self._bus.head:
+                await self._linger()
                 await self._deliver_some()
                 continue
             self._wake.clear()
@@ -164,44 +255,97 @@ class _Session:
 
     async def _answer(self) -> None:
         while self._replies:
-            await self._send_text(self._replies.popleft())
+            await self._send_texts([self._replies.popleft()])
         self._answered.set()
 
+    async def _linger(self) -> None:
+        """Waits for more events as long as a batch may wait, if this is one."""
+        batch = self._listener.batch
+        if batch is None or not batch.max_delay_ms:
+            return
+        deadline = self._loop.time() + batch.max_delay_ms / 1000
+        while self._bus.head - self._listener.position < batch.max_events:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+            await self._answer()
+
     async def _deliver_some(self) -> None:
-        rows = await self._bus.after(self._listener.position, ROWS_AT_ONCE)
+        batch = self._listener.batch
+        limit = ROWS_AT_ONCE if batch is None else max(ROWS_AT_ONCE, batch.max_events)
+        stretch = await self._bus.after(self._listener.position, limit)
         await self._answer()  # a pattern that came meanwhile is acknowledged before its events
-        for text in self._listener.frames(rows):
-            await self._send_text(text)
+        if texts := self._listener.frames(stretch, self._clock()):
+            await self._send_texts(texts)
         # A socket that takes everything would otherwise keep the event loop to itself.
         await asyncio.sleep(0)
 
-    async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._limits.ping_interval)
-            pong = self._connection.last_pong if self._connection else 0.0
-            if loop.time() - max(self._heard, pong) > self._limits.listener_timeout:
-                self._close_reason = "no answer to pings"
-                return
-            head = LogHead(self._bus.epoch, self._bus.head)
-            self._replies.append(self._listener.ping(head, self._clock()))
-            self._wake.set()
-            if self._connection is not None:
-                self._connection.ping()
-
-    async def _send_text(self, text: str) -> None:
-        await self._send({"type": "websocket.send", "text": text})
-
-    async def _close(self, reason: str) -> None:
-        """Closes with a code that asks to come back later; cuts off who does not react."""
+    async def _send_texts(self, texts: Sequence[str]) -> None:
+        self._sending = True
+        self._progress = self._loop.time()
         if self._connection is not None:
-            asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._connection.abort)
-        close = self._send({"type": "websocket.close", "code": CLOSE_TRY_LATER, "reason": reason})
+            await self._connection.send_texts(texts)
+        else:
+            for text in texts:
+                await self._send({"type": "websocket.send", "text": text})
+                self._progress = self._loop.time()
+        self._sending = False
+
+    # --- whether the client lives ---
+
+    async def _watch(self) -> None:
+        limits = self._limits
+        pause = min(limits.ping_interval, limits.listener_timeout / LOOKS_PER_TIMEOUT)
+        next_ping = self._loop.time() + limits.ping_interval
+        unsent = 0
+        while self._closing is None:
+            await asyncio.sleep(pause)
+            unsent = self._look_at_progress(unsent)
+            pong = self._connection.last_pong if self._connection else 0.0
+            if self._is_long_ago(max(self._heard, pong)):
+                self._closing = _Closing(CLOSE_TRY_LATER, "no answer to pings")
+            elif self._sending and self._is_long_ago(self._progress):
+                self._closing = _Closing(CLOSE_TRY_LATER, "nothing was read for too long")
+            elif self._loop.time() >= next_ping:
+                next_ping += limits.ping_interval
+                self._ping()
+
+    def _look_at_progress(self, before: int) -> int:
+        unsent = self._connection.unsent() if self._connection else 0
+        if unsent < before:
+            self._progress = self._loop.time()
+        return unsent
+
+    def _is_long_ago(self, moment: float) -> bool:
+        return self._loop.time() - moment > self._limits.listener_timeout
+
+    def _ping(self) -> None:
+        if len(self._replies) <= MAX_WAITING_REPLIES:
+            self._replies.append(self._listener.ping(self._bus.state, self._clock()))
+            self._wake.set()
+        if self._connection is not None:
+            self._connection.ping()
+
+    async def _close(self, closing: _Closing) -> None:
+        """Closes with a code that says when to come back; cuts off who does not react."""
+        if self._connection is not None:
+            self._loop.call_later(CLOSE_SECONDS, self._connection.abort)
+        close = self._send(
+            {"type": "websocket.close", "code": closing.code, "reason": closing.reason}
+        )
         with contextlib.suppress(TimeoutError, OSError):
             await asyncio.wait_for(close, CLOSE_SECONDS)
 
 
-def _content(message: Message) -> str | bytes:
+def _is_ahead_of(message: Message, head: int) -> bool:
+    wanted = message.content
+    return isinstance(wanted, Wanted) and (wanted.cursor.since or 0) > head
+
+
+def _content(message: AsgiMessage) -> str | bytes:
     text: Any = message.get("text")
     return text if text is not None else message.get("bytes") or b""
 

@@ -45,3 +45,7 @@ class Window:
             return None
         skipped = position - self.start
         return list(islice(self._rows, skipped, skipped + limit))
+
+    def newest_first(self) -> list[LogRow]:
+        """Every event that it holds."""
+        return list(reversed(self._rows))

@@ -15,6 +15,7 @@ from task_copilot.errors import report
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogRow
+from task_copilot.events.pages import LogPages
 from task_copilot.hub import Hub
 from task_copilot.settings import Settings
 
@@ -45,7 +46,7 @@ class Application:
     async def serve(self) -> None:
         """Becomes the hub if no other process is; says on stderr what came of it."""
         state = await self.database.read(log.state)
-        bus = Bus(state, self._read_after)
+        bus = Bus(state, LogPages(self.database))
         self._bus = bus
         bus.refresh()  # what was committed since the state was read
         hub = Hub(self._settings, bus, self._clock, self.database)
@@ -57,9 +58,6 @@ class Application:
         else:
             self._bus = None
             await bus.close()
-
-    async def _read_after(self, position: int) -> list[LogRow]:
-        return list(await self.database.read(lambda c: log.rows_after(c, position)))
 
     async def _sweep(self) -> None:
         while True:

@@ -50,6 +50,16 @@ class _FiniteRange(click.FloatRange):
 def option(declaration: Field[Any]) -> Callable[[Any], Any]:
     """The command line's option of a setting, with its environment twin."""
     about = declaration.metadata
+    if declaration.default is False:
+        return click.option(
+            flag(declaration),
+            declaration.name,
+            envvar=environment_variable(declaration),
+            is_flag=True,
+            default=None,
+            show_envvar=True,
+            help=about["about"],
+        )
     return click.option(
         flag(declaration),
         declaration.name,

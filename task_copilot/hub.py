@@ -10,16 +10,20 @@ from enum import Enum
 
 import httpx2
 import uvicorn
+from starlette.types import ASGIApp
 
 from task_copilot.api.endpoint import Context
+from task_copilot.api.events import SERVICE
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
 from task_copilot.events.bus import Bus
+from task_copilot.events.feed import Feed
+from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.protocols import ImpatientHttp, PatientWebSocket
 from task_copilot.settings import Settings
-from task_copilot.web import SERVICE, build_app
+from task_copilot.web import build_app
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +63,12 @@ class Hub:
         self._bus = bus
         self._clock = clock
         self._database = database
+        self.listeners = Listeners(settings.max_listeners)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._listening: socket.socket | None = None
         self.port: int | None = None
+        self.takeovers = 1
 
     @property
     def address(self) -> str:
@@ -74,20 +80,31 @@ class Hub:
         listening = await self._bind()
         if listening is None:
             return False
-        limits = WebSocketLimits(
-            max_listeners=self._settings.max_listeners,
-            max_patterns=self._settings.max_patterns,
-            ping_interval=self._settings.ping_interval,
-            listener_timeout=self._settings.listener_timeout,
-        )
         self.port = listening.getsockname()[1]
-        websocket = WebSocketEndpoint(self._bus, limits, self._clock)
-        context = Context(self._database, self._clock, self._settings.checkpoints_kept)
-        app = build_app(self._bus, websocket, context, port=self.port)
-        self._server = _Server(_configuration(app, self._settings))
+        self._server = _Server(_configuration(self._app(self.port), self._settings))
         self._listening = listening
         self._serving = asyncio.create_task(self._serve(self._server, listening))
         return True
+
+    def _app(self, port: int) -> ASGIApp:
+        settings = self._settings
+        limits = WebSocketLimits(
+            max_patterns=settings.max_patterns,
+            ping_interval=settings.ping_interval,
+            listener_timeout=settings.listener_timeout,
+        )
+        websocket = WebSocketEndpoint(
+            self._bus, self.listeners, limits, self._clock, refuse=settings.no_websocket
+        )
+        feed = Feed(self._bus, self.listeners, settings.max_patterns, settings.ping_interval)
+        context = Context(self._database, self._clock, settings.checkpoints_kept)
+        return build_app(feed, websocket, context, self._measured, port=port)
+
+    def _measured(self) -> bytes:
+        from task_copilot.metrics import HubMetrics, exposition
+
+        times = self._database.committer.times
+        return exposition(HubMetrics(self._bus, self.listeners, times, self.takeovers))
 
     async def _serve(self, server: _Server, listening: socket.socket) -> None:
         try:

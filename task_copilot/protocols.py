@@ -1,6 +1,8 @@
 """uvicorn's protocols with what a server of many patient listeners needs beside them."""
 
 import asyncio
+import struct
+from collections.abc import Sequence
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -9,6 +11,15 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 
 from task_copilot.events.websocket import EXTENSION
+
+WRITE_BYTES = 64 * 1024
+"""A write ends with the frame that reaches it. As much may wait in the transport already, so
+that a listener that does not read costs twice that and no more."""
+
+FINAL_TEXT = 0x81
+SIZE_IN_16_BITS = 126
+SIZE_IN_64_BITS = 127
+"""The first byte of a whole text message, and what stands for a longer size in the second."""
 
 REQUEST_SECONDS = 10.0
 """How long a connection may take to send its request; uvicorn itself waits for ever."""
@@ -38,12 +49,79 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         """Ends the connection at once, without waiting for unread output."""
         self.transport.abort()
 
+    def unsent(self) -> int:
+        """Bytes that wait for the client to read."""
+        return self.transport.get_write_buffer_size()
+
+    async def send_texts(self, texts: Sequence[str]) -> None:
+        """Sends text messages with few writes, each once the client has read most of what
+        waits. Raises ConnectionError once the connection has ended.
+
+        The same as ASGI's send, which takes a frame at a time.
+        """
+        waiting: list[bytes] = []
+        size = 0
+        for text in texts:
+            waiting.append(framed(text))
+            size += len(waiting[-1])
+            if size >= WRITE_BYTES:
+                await self._write(waiting)
+                waiting, size = [], 0
+        if waiting:
+            await self._write(waiting)
+
+    async def _write(self, parts: Sequence[bytes]) -> None:
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            raise ConnectionResetError("the listener has gone")
+        self.transport.write(b"".join(parts))
+
+
+def framed(text: str) -> bytes:
+    """A text message as a server sends it: unmasked, in one frame (RFC 6455, section 5.2)."""
+    data = text.encode()
+    size = len(data)
+    if size < SIZE_IN_16_BITS:
+        return struct.pack("!BB", FINAL_TEXT, size) + data
+    if size < 1 << 16:
+        return struct.pack("!BBH", FINAL_TEXT, SIZE_IN_16_BITS, size) + data
+    return struct.pack("!BBQ", FINAL_TEXT, SIZE_IN_64_BITS, size) + data
+
+
+UNREAD_SECONDS = 60.0
+"""How long a client may leave an answer unread before it is cut off."""
+
 
 class ImpatientHttp(H11Protocol):
-    """Closes connections that do not send a whole request in time."""
+    """Closes connections that do not send a whole request in time, or do not read the answer."""
 
     cycle: Any
     _deadline: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
+    _unread = 0
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching_reading()
+
+    def _watch_reading(self) -> None:
+        self._unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(UNREAD_SECONDS, self._abort_if_unread)
+
+    def _stop_watching_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _abort_if_unread(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unread:
+            self._watch_reading()
+        else:
+            self.transport.abort()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -52,6 +130,7 @@ class ImpatientHttp(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        self._stop_watching_reading()
         super().connection_lost(exc)
 
     def _watch(self) -> None:

@@ -83,7 +83,13 @@ class Settings:
         30.0, "Seconds between pings to a listener.", minimum=0.05, maximum=3600
     )
     listener_timeout: float = setting(
-        60.0, "Seconds without an answer before a listener is dropped.", minimum=0.1, maximum=7200
+        60.0,
+        "Seconds without an answer to pings, or without reading, before a listener is dropped.",
+        minimum=0.1,
+        maximum=7200,
+    )
+    no_websocket: bool = setting(
+        False, "Refuse WebSockets with 403, to see clients fall back to HTTP."
     )
 
 

@@ -12,15 +12,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
-from task_copilot import __version__, jsontext
+from task_copilot import jsontext
+from task_copilot.api import events
 from task_copilot.api.endpoint import Context, endpoint
-from task_copilot.api.routes import HEALTH, ROUTES
-from task_copilot.clock import Clock
-from task_copilot.events.bus import Bus
+from task_copilot.api.routes import EVENT_STREAM, EVENTS, HEALTH, METRICS, ROUTES
+from task_copilot.events.feed import Feed
 from task_copilot.events.websocket import WebSocketEndpoint
 from task_copilot.guard import HostAndOriginGuard
 
-SERVICE = "task-copilot"
+METRICS_TYPE = "text/plain; version=0.0.4"
 DOCUMENTS = ("openapi", "asyncapi")
 PLACES = (
     *(route.path for route in ROUTES),
@@ -29,9 +29,21 @@ PLACES = (
 )
 
 
-def build_app(bus: Bus, websocket: WebSocketEndpoint, context: Context, *, port: int) -> ASGIApp:
+def build_app(
+    feed: Feed,
+    websocket: WebSocketEndpoint,
+    context: Context,
+    metrics: Callable[[], bytes],
+    *,
+    port: int,
+) -> ASGIApp:
     """The application of all routes, behind the guard."""
-    served = {HEALTH.path: health(bus, websocket, context.clock)}
+    served = {
+        HEALTH.path: events.health(feed, context.clock),
+        EVENTS.path: events.events(feed),
+        EVENT_STREAM.path: events.event_stream(feed),
+        METRICS.path: measured(metrics),
+    }
     routes: list[BaseRoute] = [
         Route(
             route.path,
@@ -49,24 +61,11 @@ def build_app(bus: Bus, websocket: WebSocketEndpoint, context: Context, *, port:
     return HostAndOriginGuard(app, port=port)
 
 
-def health(
-    bus: Bus, websocket: WebSocketEndpoint, clock: Clock
-) -> Callable[[Request], Awaitable[Response]]:
-    """``GET /health``: that this is Task Copilot, and where its log stands."""
+def measured(metrics: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
+    """``GET /metrics``: the numbers of this hub, for Prometheus."""
 
     async def respond(_request: Request) -> Response:
-        return JSONResponse(
-            {
-                "status": "ok",
-                "service": SERVICE,
-                "timestamp": clock(),
-                "version": __version__,
-                "epoch": bus.epoch,
-                "seq": bus.head,
-                "clients": websocket.listeners,
-            },
-            headers={"Cache-Control": "no-store"},
-        )
+        return Response(metrics(), media_type=METRICS_TYPE)
 
     return respond
 

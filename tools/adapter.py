@@ -12,8 +12,8 @@ from mcp.server.lowlevel import Server
 from pydantic import ValidationError
 
 from task_copilot.errors import TaskCopilotError
+from task_copilot.schema import explain
 from task_copilot.tools.registry import TOOLS, TOOLS_BY_NAME, Tool, instructions
-from task_copilot.tools.schema import explain
 
 if TYPE_CHECKING:
     from task_copilot.tools.answers import Answer

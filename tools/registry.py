@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from task_copilot.schema import compact
 from task_copilot.tools import arguments as args
-from task_copilot.tools.schema import compact
 
 
 @dataclass(frozen=True)

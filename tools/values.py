@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from task_copilot import jsontext
 from task_copilot.events.topics import STREAM_ID
+from task_copilot.schema import NOT_JSON
 
 MAX_DEPTH = 32
 """Levels that a free object may be nested."""
@@ -51,9 +52,6 @@ def _at_most(limit: int) -> Callable[[str], str]:
         return text
 
     return check
-
-
-NOT_JSON = "got a text that is not JSON"
 
 
 def from_json_text(value: Any) -> Any:

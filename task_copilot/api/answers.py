@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from task_copilot.events.messages import GapReason, wire_name
 from task_copilot.events.types import (
     CheckpointTrigger,
     StreamPhase,
@@ -196,6 +197,27 @@ class Workspaces(Answer):
     """All workspaces of the database."""
 
     workspaces: list[WorkspaceRow]
+
+
+class GapShown(Shape):
+    """Events that can no longer be had; delivery goes on after them."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=wire_name, validate_by_name=True
+    )
+
+    from_: int
+    to: int
+    reason: GapReason
+
+
+class EventPage(Answer):
+    """Events in order. `next` is the `since` of the next request: it moves on also where
+    nothing matched. Where it is below `seq` there is more already."""
+
+    events: list[dict[str, Any]]
+    next: int
+    gap: GapShown | None
 
 
 class CheckpointMade(Answer):

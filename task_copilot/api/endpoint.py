@@ -20,8 +20,9 @@ from task_copilot.database.store import Database
 from task_copilot.errors import InvalidInput, NotFound, StorageError, TaskCopilotError
 from task_copilot.events import log
 from task_copilot.events.log import LogRow, LogState
+from task_copilot.events.requests import CURSOR_FIELDS, Refused
+from task_copilot.schema import explain
 from task_copilot.stream_queries import Ambiguous
-from task_copilot.tools.schema import explain
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def endpoint(route: ApiRoute, context: Context) -> Callable[[Request], Any]:
 
     async def respond(request: Request) -> Response:
         try:
-            given = _parameters(route, request)
+            given = parameters(route, request)
             if route.body is not None:
                 return await _write(route, context, given, await _body(route, request))
             return await _read(route, context, given, request)
@@ -65,7 +66,7 @@ def endpoint(route: ApiRoute, context: Context) -> Callable[[Request], Any]:
 
 async def _read(route: ApiRoute, context: Context, given: Parameters, request: Request) -> Response:
     now = context.clock()
-    known = _etags(request.headers.get("if-none-match", ""))
+    known = etags(request.headers.get("if-none-match", ""))
 
     def query(connection: Connection) -> tuple[str, bytes | None]:
         state = log.state(connection)
@@ -84,6 +85,7 @@ async def _read(route: ApiRoute, context: Context, given: Parameters, request: R
 
 def encoded(route: ApiRoute, fields: dict[str, Any], state: LogState) -> bytes:
     """The JSON of an answer at a state of the log."""
+    assert route.answer is not None  # noqa: S101 - only such routes come here
     answer = route.answer(**fields, seq=state.head, epoch=state.epoch)
     return answer.model_dump_json(by_alias=True).encode()
 
@@ -95,7 +97,8 @@ def _etag(state: LogState, request: Request, now: str) -> str:
     return f'"{state.epoch}-{state.head}-{asked:08x}{now and "-" + now[:TEN_SECONDS]}"'
 
 
-def _etags(header: str) -> set[str]:
+def etags(header: str) -> set[str]:
+    """What an ``If-None-Match`` header names."""
     return {item.strip().removeprefix("W/") for item in header.split(",")}
 
 
@@ -112,7 +115,8 @@ async def _write(route: ApiRoute, context: Context, given: Parameters, body: Bas
     )
 
 
-def _parameters(route: ApiRoute, request: Request) -> Parameters:
+def parameters(route: ApiRoute, request: Request) -> Parameters:
+    """The checked parameters of a request; raises InvalidInput, or Refused for a cursor."""
     pairs = request.query_params.multi_items()
     if len(pairs) > MAX_QUERY_PARAMETERS:
         raise InvalidInput(f"A request takes at most {MAX_QUERY_PARAMETERS} parameters.")
@@ -124,7 +128,10 @@ def _parameters(route: ApiRoute, request: Request) -> Parameters:
     try:
         return route.query.model_validate({**raw, **request.path_params})
     except ValidationError as error:
-        raise InvalidInput(explain(route.path, route.parameters_schema, error)) from None
+        message = explain(route.path, route.parameters_schema, error)
+        if {item["loc"][:1] for item in error.errors()} <= {(name,) for name in CURSOR_FIELDS}:
+            raise Refused("WS_INVALID_CURSOR", message) from None
+        raise InvalidInput(message) from None
 
 
 async def _body(route: ApiRoute, request: Request) -> BaseModel:
@@ -157,6 +164,8 @@ async def _limited(request: Request) -> bytes:
 def refused(error: TaskCopilotError) -> Response:
     """An expected failure as JSON."""
     content: dict[str, Any] = {"error": str(error)}
+    if isinstance(error, Refused):
+        content["code"] = error.code
     if isinstance(error, Ambiguous):
         content["workspaces"] = error.workspaces
     return JSONResponse(content, status_code=_status(error))
@@ -169,6 +178,6 @@ def _status(error: TaskCopilotError) -> int:
         return 409
     if isinstance(error, NotFound):
         return 404
-    if isinstance(error, InvalidInput):
+    if isinstance(error, InvalidInput | Refused):
         return 422
     return 503 if isinstance(error, StorageError) else 500

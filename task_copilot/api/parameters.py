@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from task_copilot.events.messages import MAX_FILTER_ITEMS, MAX_REPLAY, MAX_SEQ
 from task_copilot.events.topics import STREAM_ID
 from task_copilot.events.types import CheckpointTrigger, TaskStatus, camel
 from task_copilot.tools.values import Agent, Reason
@@ -69,6 +70,39 @@ class CheckpointsQuery(Everywhere):
 class ActivityQuery(Everywhere):
     stream_id: StreamId | None = None
     active: bool | None = None
+
+
+MAX_WAIT_SECONDS = 60
+MAX_TOPICS = 1_000
+
+
+def _split(text: object) -> object:
+    return text.split(",") if isinstance(text, str) else text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Names = Annotated[
+    list[Name], BeforeValidator(_split), Field(min_length=1, max_length=MAX_FILTER_ITEMS)
+]
+Patterns = Annotated[list[str], BeforeValidator(_split), Field(min_length=1, max_length=MAX_TOPICS)]
+
+
+class EventSource(Everywhere):
+    """Which events, and from where on; lists are separated by commas."""
+
+    since: Annotated[int, Field(ge=0, le=MAX_SEQ)] | None = None
+    epoch: Name | None = None
+    replay: Annotated[int, Field(ge=0, le=MAX_REPLAY)] | None = None
+    topics: Patterns | None = None
+    event_types: Names | None = None
+    streams: Names | None = None
+    agents: Names | None = None
+    not_actors: Names | None = None
+
+
+class EventsQuery(EventSource):
+    limit: Limit = 100
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False)] = 0
 
 
 class NoParameters(Parameters):

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from task_copilot.api import answers, handlers
 from task_copilot.api import parameters as params
-from task_copilot.tools.schema import compact
+from task_copilot.schema import compact
 
 Handler = Callable[[Any, Any, str], dict[str, Any]]
 
@@ -18,9 +18,10 @@ Handler = Callable[[Any, Any, str], dict[str, Any]]
 class ApiRoute:
     """One route. The parameters in the braces of `path` are fields of `query` too.
 
-    `handler` reads in a transaction; a route without one is served otherwise. What a
-    `volatile` route answers also changes with time, so its ETag is good for ten seconds.
-    `errors` are the statuses besides those that any route can answer.
+    `handler` reads in a transaction; a route without one is served otherwise. An `answer`
+    that is no JSON has only its `media_type`. What a `volatile` route answers also changes
+    with time, so its ETag is good for ten seconds. `errors` are the statuses besides those
+    that any route can answer.
     """
 
     method: str = "GET"
@@ -28,11 +29,17 @@ class ApiRoute:
     summary: str
     query: type[params.Parameters] = params.NoParameters
     body: type[BaseModel] | None = None
-    answer: type[answers.Answer]
+    answer: type[answers.Answer] | None
+    media_type: str = "application/json"
     status: int = 200
     errors: tuple[int, ...] = ()
     handler: Handler | None = None
     volatile: bool = False
+    etag: bool = False
+    """Whether answers name their state; true of all that a handler reads."""
+
+    coded: bool = False
+    """Whether a 422 has the `code` that the same mistake has on a WebSocket."""
 
     @cached_property
     def parameters_schema(self) -> dict[str, Any]:
@@ -51,6 +58,34 @@ HEALTH = ApiRoute(
     path="/health",
     summary="That this is Task Copilot, and where its log stands.",
     answer=answers.Health,
+    errors=(403,),
+)
+
+EVENTS = ApiRoute(
+    path="/api/events",
+    summary="The events after a position, or the newest; with `wait`, as soon as there is one.",
+    query=params.EventsQuery,
+    answer=answers.EventPage,
+    errors=READ_ERRORS,
+    etag=True,
+    coded=True,
+)
+
+EVENT_STREAM = ApiRoute(
+    path="/api/events/stream",
+    summary="The same as server-sent events; `Last-Event-ID` goes on after an event.",
+    query=params.EventSource,
+    answer=None,
+    media_type="text/event-stream",
+    errors=READ_ERRORS,
+    coded=True,
+)
+
+METRICS = ApiRoute(
+    path="/metrics",
+    summary="What this hub has done and how it is, for Prometheus.",
+    answer=None,
+    media_type="text/plain",
     errors=(403,),
 )
 
@@ -136,4 +171,7 @@ ROUTES: tuple[ApiRoute, ...] = (
         errors=READ_ERRORS,
         handler=handlers.list_workspaces,
     ),
+    EVENTS,
+    EVENT_STREAM,
+    METRICS,
 )

@@ -7,9 +7,11 @@ rolled back and each of its operations gets one of its own.
 
 import contextlib
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -33,6 +35,28 @@ class Outcome:
 
     result: Any = None
     error: BaseException | None = None
+
+
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds: a commit takes one to three; whoever waits for other processes ten at most."""
+
+
+class CommitTimes:
+    """How long transactions took, with their wait for the lock, as a histogram."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._counts = [0] * (len(BUCKETS) + 1)
+
+    def add(self, seconds: float) -> None:
+        """Counts one transaction."""
+        self.seconds += seconds
+        self._counts[bisect_left(BUCKETS, seconds)] += 1
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        """How many took at most so long, bucket by bucket, as Prometheus wants them."""
+        bounds = [*map(str, BUCKETS), "+Inf"]
+        return list(zip(bounds, accumulate(self._counts), strict=True))
 
 
 class _Undone(Exception):
@@ -69,6 +93,7 @@ class Committer(Generic[RowT]):
         self._translate = translate
         self._connection: Connection | None = None
         self._seen: tuple[int, int] | None = None
+        self.times = CommitTimes()
 
     def commit(self, waiting: deque[Operation[Any]]) -> tuple[list[Outcome], list[RowT]]:
         """Takes operations from the left of `waiting`, as many as one transaction may hold,
@@ -100,6 +125,7 @@ class Committer(Generic[RowT]):
         return outcomes, rows
 
     def _transact(self, taken: list[Operation[Any]], outcomes: list[Outcome]) -> list[RowT]:
+        began = time.monotonic()
         connection = self.connection
         driver: Any = connection.connection.driver_connection
         self._dialect.begin(driver)
@@ -109,6 +135,7 @@ class Committer(Generic[RowT]):
             self._run_all(taken, transaction, outcomes, driver)
             rows = self._number(transaction)
             self._dialect.commit(driver)
+            self.times.add(time.monotonic() - began)
         except BaseException:
             with contextlib.suppress(Exception):  # the error that led here says more
                 self._dialect.rollback(driver)

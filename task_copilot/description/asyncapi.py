@@ -7,7 +7,7 @@ from typing import Any
 from task_copilot import __version__
 from task_copilot.description import examples
 from task_copilot.description.schemas import Schema, about, closed, object_of, reference
-from task_copilot.description.words import PATTERN, TIMESTAMP, TOPICS
+from task_copilot.description.words import PARAMETERS, PATTERN, TIMESTAMP, TOPICS
 from task_copilot.events.messages import (
     ANSWERS,
     CLIENT_MESSAGES,
@@ -17,6 +17,8 @@ from task_copilot.events.messages import (
     MAX_ID_NUMBER,
     SERVER_MESSAGES,
     EventPayload,
+    Ping,
+    Pong,
 )
 from task_copilot.events.types import EVENT_CLASSES, MAX_EVENT_BYTES, Event
 from task_copilot.settings import declared, environment_variable
@@ -33,7 +35,8 @@ LIMITS = (
     "listener_timeout",
 )
 REFUSALS = {
-    403: "the Host or the Origin of the request is not this server's",
+    403: "the Host or the Origin of the request is not this server's, or WebSockets are off",
+    422: "the address has another parameter than workspace",
     503: "as many listeners as there may be are connected; come back later",
 }
 CHANNEL = "#/channels/events"
@@ -66,12 +69,17 @@ def _channel() -> dict[str, Any]:
             name: {"$ref": f"#/components/messages/{name}"}
             for name in (*map(_of_client, CLIENT_MESSAGES), *map(_of_server, SERVER_MESSAGES))
         },
-        "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
+        "bindings": {"ws": {"method": "GET", "query": _query(), "bindingVersion": "0.1.0"}},
         "x-limits": _limits(),
         "x-close-codes": {str(code): about for code, about in CLOSE_CODES.items()},
         "x-refusals": {str(status): about for status, about in REFUSALS.items()},
         "x-error-codes": dict(ERRORS),
     }
+
+
+def _query() -> Schema:
+    workspace = {"type": "string", "description": PARAMETERS["workspace"]["description"]}
+    return closed({"workspace": workspace}, optional=("workspace",))
 
 
 def _limits() -> dict[str, Any]:
@@ -176,14 +184,29 @@ def _from_client(kind: str) -> Schema:
     topics = {"items": PATTERN, "minItems": 1}
     overrides = {"topics": topics} if kind.endswith("subscribe") else {}
     payload = object_of(CLIENT_MESSAGES[kind], **overrides)
+    if kind == "subscribe":
+        payload |= _either_topics_or_subscriptions(payload, topics)
     properties = {
         "type": {"const": kind},
         "id": {**_message_id(), "description": "Comes back in the answer."},
         "timestamp": {"type": "string", "description": "Not looked at."},
         "payload": payload,
     }
-    empty = () if payload["required"] else ("payload",)
+    empty = ("payload",) if CLIENT_MESSAGES[kind] in {Ping, Pong} else ()
     return closed(properties, optional=("id", "timestamp", *empty))
+
+
+def _either_topics_or_subscriptions(payload: Schema, topics: Schema) -> Schema:
+    selections = payload["properties"]["subscriptions"]["items"]["properties"]
+    selections["topics"] |= topics
+    together = {"required": ["subscriptions"]}
+    apart = {"anyOf": [{"required": ["topics"]}, {"required": ["filter"]}]}
+    cursors = {"not": {"required": ["since", "replay"]}}
+    return {
+        "oneOf": [{"required": ["topics"]}, together],
+        "allOf": [{"not": {"allOf": [together, apart]}}, cursors],
+        "dependentRequired": {"epoch": ["since"]},
+    }
 
 
 def _from_server(kind: str) -> Schema:
@@ -192,7 +215,7 @@ def _from_server(kind: str) -> Schema:
         "timestamp": {"type": "string", "format": "date-time", "pattern": TIMESTAMP},
         "payload": _payload(kind),
     }
-    if kind in {"event", "ping"}:
+    if kind in {"event", "events", "gap", "ping"}:
         return closed(properties)
     answered = {**_message_id(), "description": "Of the message that this answers, if it had one."}
     return closed({**properties, "id": answered}, optional=("id",))
@@ -211,7 +234,10 @@ def _payload(kind: str) -> Schema:
         }
     topics = {"items": PATTERN, "minItems": 1}
     overrides = {"topics": topics} if kind.endswith("subscribed") else {}
-    return object_of(SERVER_MESSAGES[kind], **overrides)
+    schema = object_of(SERVER_MESSAGES[kind], **overrides)
+    if kind == "events":
+        schema["properties"]["events"] |= {"items": _payload("event"), "minItems": 1}
+    return schema
 
 
 def _data(event_class: type[Event]) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from task_copilot.description.schemas import example
-from task_copilot.description.words import NOW
+from task_copilot.description.words import NOW, example_of
 from task_copilot.events.messages import CLIENT_MESSAGES, SERVER_MESSAGES
 from task_copilot.events.types import EVENT_CLASSES, Event
 
@@ -49,15 +49,19 @@ def event(event_class: type[Event]) -> dict[str, Any]:
 def from_client(kind: str) -> dict[str, Any]:
     """A message of a client."""
     payload = example(CLIENT_MESSAGES[kind])
+    if kind == "subscribe":
+        payload = {name: example_of(name) for name in ("topics", "since", "epoch")}
     message: dict[str, Any] = {"type": kind, "payload": payload}
     return message if kind == "pong" else {**message, "id": "1"}
 
 
 def from_server(kind: str) -> dict[str, Any]:
     """A message of the server; not for events."""
-    payload = example(SERVER_MESSAGES[kind])
+    payload = {} if kind == "events" else example(SERVER_MESSAGES[kind])
+    if kind == "events":
+        payload["events"] = [event(event_class) for event_class in EVENT_CLASSES[:2]]
     message: dict[str, Any] = {"type": kind, "timestamp": NOW, "payload": payload}
-    return message if kind == "ping" else {**message, "id": "1"}
+    return message if kind in {"events", "gap", "ping"} else {**message, "id": "1"}
 
 
 def events() -> dict[str, dict[str, Any]]:

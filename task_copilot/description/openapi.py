@@ -12,6 +12,7 @@ from task_copilot import __version__
 from task_copilot.api.routes import ROUTES, ApiRoute
 from task_copilot.description.schemas import Schema, about, closed, reference
 from task_copilot.description.words import ANSWER_FIELDS, FIELDS, PARAMETERS
+from task_copilot.events.messages import ERRORS
 
 ABOUT = (
     "The state of all tasks, streams and checkpoints. Every answer says at which `seq` of the "
@@ -19,7 +20,9 @@ ABOUT = (
 )
 ERROR = "Error"
 AMBIGUOUS = "Ambiguous"
+REFUSED = "Refused"
 CONFLICT = 409
+NOT_ALLOWED = 422
 MEANINGS = {
     400: "The request cannot be read.",
     403: "The Host or the Origin of the request is not this server's.",
@@ -28,7 +31,12 @@ MEANINGS = {
     413: "The body is too big.",
     415: "The body is not declared as JSON.",
     422: "The request can be read, but not all of it is allowed.",
-    503: "The database cannot be used at the moment; try again.",
+    503: "The database cannot be used at the moment, or as many listen as may; try again.",
+}
+TEXTS = {
+    "text/event-stream": "`message` events with the payload as data and its seq as id; before "
+    "them one event `subscribed` with epoch and seq, and an event `gap` where some are gone.",
+    "text/plain": "The text format of Prometheus.",
 }
 ETAG = {
     "description": "Names this state; the same as long as nothing changes.",
@@ -65,7 +73,7 @@ def document() -> dict[str, Any]:
 
 def has_etag(route: ApiRoute) -> bool:
     """Whether an answer of `route` names its state."""
-    return route.method == "GET" and route.handler is not None
+    return route.etag or (route.method == "GET" and route.handler is not None)
 
 
 def parameters(route: ApiRoute) -> list[dict[str, Any]]:
@@ -111,7 +119,7 @@ def _operation_id(route: ApiRoute) -> str:
 
 
 def _responses(route: ApiRoute) -> dict[str, Any]:
-    found = {str(route.status): _response(route.answer.__name__, _about(route))}
+    found = {str(route.status): _success(route)}
     if has_etag(route):
         found[str(route.status)]["headers"] = {"ETag": ETAG}
         found["304"] = {
@@ -120,12 +128,21 @@ def _responses(route: ApiRoute) -> dict[str, Any]:
         }
     for status in sorted(route.errors):
         schema = AMBIGUOUS if status == CONFLICT else ERROR
+        if status == NOT_ALLOWED and route.coded:
+            schema = REFUSED
         found[str(status)] = _response(schema, MEANINGS[status])
     return found
 
 
-def _about(route: ApiRoute) -> str:
-    return about(route.answer) or HTTPStatus(route.status).phrase
+def _success(route: ApiRoute) -> dict[str, Any]:
+    if route.answer is None:
+        content = {route.media_type: {"schema": {"type": "string"}}}
+        return {"description": TEXTS[route.media_type], "content": content}
+    return _response(route.answer.__name__, _about(route.answer, route.status))
+
+
+def _about(answer: type, status: int) -> str:
+    return about(answer) or HTTPStatus(status).phrase
 
 
 def _response(schema: str, text: str) -> dict[str, Any]:
@@ -135,7 +152,7 @@ def _response(schema: str, text: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Schema]:
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (route.answer, "serialization") for route in ROUTES
+        (route.answer, "serialization") for route in ROUTES if route.answer is not None
     ]
     models += [(route.body, "validation") for route in ROUTES if route.body is not None]
     _, generated = models_json_schema(
@@ -145,6 +162,7 @@ def _schemas() -> dict[str, Schema]:
     )
     found = {name: _described(schema) for name, schema in generated["$defs"].items()}
     error = {"type": "string", "description": "What is wrong, for people."}
+    code = {"enum": list(ERRORS), "description": "What is wrong with a request for events."}
     workspaces = {
         "type": "array",
         "items": {"type": "string"},
@@ -154,6 +172,7 @@ def _schemas() -> dict[str, Schema]:
     return {
         **found,
         ERROR: closed({"error": error}),
+        REFUSED: closed({"error": error, "code": code}),
         AMBIGUOUS: closed({"error": error, "workspaces": workspaces}),
     }
 
@@ -162,7 +181,7 @@ def _described(schema: Schema) -> Schema:
     """The schema of an object without generated titles, its fields explained."""
     properties = {}
     for name, field in schema.get("properties", {}).items():
-        known = {} if "const" in field else {**FIELDS.get(name, {}), **ANSWER_FIELDS.get(name, {})}
+        known = {} if "const" in field else (ANSWER_FIELDS.get(name) or FIELDS.get(name, {}))
         properties[name] = {**_without_title(field), **known}
     text = {"description": " ".join(schema.get("description", "").split())}
     return {**_without_title(schema), **text, "properties": properties}

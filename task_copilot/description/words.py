@@ -137,6 +137,23 @@ FIELDS: dict[str, Words] = {
     "allowed": words("What is possible.", list(CLIENT_MESSAGES)),
     "unknown": words("Fields that do not exist.", ["topic"]),
     "limit": count("How many there may be.", 50),
+    "filter": about("Conditions on the events of these topics; all that are given have to hold."),
+    "eventTypes": words(
+        "Types of events, or the start of some with a star behind.", ["task.completed", "stream.*"]
+    ),
+    "streams": words("Only events of these streams, and of tasks in them.", ["Stream-A"]),
+    "agents": words("Only events of tasks that one of these is assigned to.", ["ada"]),
+    "notActors": words("Not the events of changes that these made.", ["ada"]),
+    "subscriptions": about("Topics with filters of their own, in place of topics and filter."),
+    "since": words("Begin after this event; 0 begins at the oldest that is kept.", 96),
+    "replay": words("Begin with so many of the newest matching events.", 20),
+    "batch": about("Ask for events messages."),
+    "maxEvents": words("Events of one message.", 64),
+    "maxDelayMs": words("Milliseconds that an event may wait for others.", 50),
+    "events": about("Events in order, each as the payload of an event message."),
+    "from": words("The first that is gone.", 1, minimum=1),
+    "to": words("The last that is gone.", 40, minimum=1),
+    "reason": words("Why: pruned is older than the log is kept.", "pruned"),
 }
 
 
@@ -183,6 +200,9 @@ ANSWER_FIELDS: dict[str, Words] = {
     "agentName": words("The same.", "ada"),
     "lastHeartbeat": moment("When the task last changed."),
     "isActive": words("Whether that was within 5 minutes.", True),
+    "events": about("Event payloads, oldest first."),
+    "next": count("The `since` of the next request.", 97),
+    "gap": about("Events that are gone; null where none is."),
     "path": words("Its folder; null if it has only a name.", "/home/ada/web-shop"),
 }
 
@@ -197,4 +217,13 @@ PARAMETERS: dict[str, Words] = {
     "assignedAgent": words("Only tasks of this agent.", "ada"),
     "includeArchived": words("Also streams that were archived.", True),
     "active": words("Only those that changed within 5 minutes, or only the others.", True),
+    "since": words("Begin after this event; without it, at the newest.", 0),
+    "epoch": words("The epoch that since is of.", "3f9a61c20b7d4e58"),
+    "replay": words("Begin with so many of the newest matching events.", 20),
+    "topics": words("Patterns of topics, separated by commas.", "stream:Stream-A,task:*"),
+    "eventTypes": words("Types of events, such as task.completed,stream.*", "task.*"),
+    "streams": words("Only events of these streams, and of tasks in them.", "Stream-A"),
+    "agents": words("Only events of tasks that one of these is assigned to.", "ada"),
+    "notActors": words("Not the events of changes that these made.", "ada"),
+    "wait": words("Seconds to wait for an event where there is none.", 0),
 }

@@ -20,6 +20,7 @@ from task_copilot.database.store import Database
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogRow
+from task_copilot.events.pages import LogPages
 from task_copilot.hub import Hub
 from task_copilot.settings import Settings
 from task_copilot.task_updates import TaskChange
@@ -61,11 +62,7 @@ class Api:
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
     found = Api(database_at(tmp_path))
     state = await found.database.read(log.state)
-
-    async def read_after(position: int) -> list[LogRow]:
-        return await found.database.read(lambda c: log.rows_after(c, position))
-
-    bus = Bus(state, read_after)
+    bus = Bus(state, LogPages(found.database))
     found.database.start(bus.publish)
     hub = Hub(Settings(port=0), bus, found.clock, found.database)
     assert await hub.start()

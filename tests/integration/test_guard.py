@@ -21,6 +21,7 @@ from task_copilot.database.store import Database
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogRow
+from task_copilot.events.pages import LogPages
 from task_copilot.guard import HostAndOriginGuard
 from task_copilot.hub import Hub
 from task_copilot.location import Location
@@ -121,11 +122,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[Running]:
     url = f"sqlite:///{tmp_path / 'tasks.db'}"
     settings = Settings(database_url=url, port=0, durability="normal")
     database = await asyncio.to_thread(open_blocking, settings, system_clock)
-
-    async def read_after(position: int) -> list[LogRow]:
-        return list(await database.read(lambda c: log.rows_after(c, position)))
-
-    bus = Bus(await database.read(log.state), read_after)
+    bus = Bus(await database.read(log.state), LogPages(database))
     database.start(bus.publish)
     started = Hub(settings, bus, system_clock, database)
     assert await started.start()

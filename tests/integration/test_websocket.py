@@ -8,7 +8,7 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
+from memory import MemoryPages
 from task_copilot import protocols, tasks, workspaces
 from task_copilot.application import open_blocking
 from task_copilot.clock import system_clock
@@ -28,7 +29,9 @@ from task_copilot.database.store import Database
 from task_copilot.errors import StorageError
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
-from task_copilot.events.log import LogRow, LogState
+from task_copilot.events.listeners import Listeners
+from task_copilot.events.log import LogPage, LogRow
+from task_copilot.events.pages import LogPages
 from task_copilot.events.types import TaskCreated, numbered, payload
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.hub import Hub
@@ -114,12 +117,13 @@ async def running(folder: Path, **changes: Any) -> AsyncIterator[Running]:
     database = await asyncio.to_thread(open_blocking, settings, system_clock)
     failing_reads: list[Exception] = []
 
-    async def read_after(position: int) -> list[LogRow]:
-        if failing_reads:
-            raise failing_reads.pop()
-        return list(await database.read(lambda c: log.rows_after(c, position)))
+    class SometimesFailing(LogPages):
+        async def after(self, position: int) -> LogPage:
+            if failing_reads:
+                raise failing_reads.pop()
+            return await super().after(position)
 
-    bus = Bus(await database.read(log.state), read_after)
+    bus = Bus(await database.read(log.state), SometimesFailing(database))
     database.start(bus.publish)
     hub = Hub(settings, bus, system_clock, database)
     assert await hub.start()
@@ -678,13 +682,13 @@ async def test_a_listener_far_behind_survives_a_log_that_cannot_be_read_for_a_mo
     hub = await start()
     await hub.create()
     async with Client.to(hub, "*") as slow, Client.to(hub, "*") as quick:
-        quick_reads = asyncio.create_task(quick.events(1_500))
-        await hub.update_with_long_texts(1, 1_500)
+        quick_reads = asyncio.create_task(quick.events(3_000))
+        await hub.update_with_long_texts(1, 3_000)
         await quick_reads
         hub.failing_reads.append(StorageError("the disk is away"))
         received: list[int] = []
         code: int | None = None
-        while len(received) < 1_500 and code is None:
+        while len(received) < 3_000 and code is None:
             try:
                 received += await slow.seqs(1)
             except ConnectionClosed:
@@ -979,14 +983,15 @@ class AsgiClient:
         return found
 
 
-class MemoryLog:
+class MemoryLog(MemoryPages):
     """A log in memory and the bus that follows it."""
 
     def __init__(self) -> None:
-        self.head = 0
-        self.bus = Bus(LogState("epoch-1", 0), self.read_after)
+        super().__init__(row=self.task_created)
+        self.bus = Bus(self.state, self)
+        self.listeners = Listeners(100)
 
-    def row(self, seq: int) -> LogRow:
+    def task_created(self, seq: int) -> LogRow:
         task = f"TASK-{seq}"
         told = TaskCreated(
             workspace="here",
@@ -1001,32 +1006,29 @@ class MemoryLog:
             created_at=COMMITTED,
         )
         stored = payload(told, actor="me", timestamp=COMMITTED)
-        return LogRow(seq, told.topic, COMMITTED, numbered(seq, stored))
+        return LogRow(seq, told.topic, told.event_type, COMMITTED, numbered(seq, stored))
 
-    async def read_after(self, position: int) -> Sequence[LogRow]:
-        return [self.row(seq) for seq in range(position + 1, min(self.head, position + 500) + 1)]
+    def commit(self, count: int = 1) -> list[LogRow]:
+        new = super().commit(count)
+        self.bus.publish(new)
+        return new
 
-    def commit(self, count: int = 1) -> None:
-        self.head += count
-        first = self.head - count + 1
-        self.bus.publish([self.row(seq) for seq in range(first, self.head + 1)])
-
-    def endpoint(self, **changes: Any) -> WebSocketEndpoint:
+    def endpoint(self, *, max_listeners: int = 100, **changes: Any) -> WebSocketEndpoint:
+        self.listeners = Listeners(max_listeners)
         limits: dict[str, Any] = {
-            "max_listeners": 100,
             "max_patterns": 50,
             "ping_interval": 30.0,
             "listener_timeout": 60.0,
             **changes,
         }
-        return WebSocketEndpoint(self.bus, WebSocketLimits(**limits), system_clock)
+        return WebSocketEndpoint(self.bus, self.listeners, WebSocketLimits(**limits), system_clock)
 
 
 async def test_plain_asgi_subscribes_and_brings_events_in_order() -> None:
     memory = MemoryLog()
     endpoint = memory.endpoint()
     async with AsgiClient(endpoint) as client, AsgiClient(endpoint) as other:
-        assert endpoint.listeners == 2
+        assert memory.listeners.count == 2
         assert (await client.subscribe("task:*"))["epoch"] == "epoch-1"
         await other.subscribe("task:TASK-30", "stream:*")
         memory.commit(20)
@@ -1040,7 +1042,7 @@ async def test_plain_asgi_subscribes_and_brings_events_in_order() -> None:
             "timestamp": "",
             "payload": {},
         }
-    assert endpoint.listeners == 0
+    assert memory.listeners.count == 0
 
 
 async def test_plain_asgi_answers_what_is_wrong_and_goes_on() -> None:
@@ -1064,19 +1066,21 @@ async def test_plain_asgi_pings_and_a_json_pong_keeps_the_connection() -> None:
             ping = await client.receive()
             assert (ping["type"], ping["payload"]) == ("ping", {"seq": 4})
             client.send({"type": "pong"})
-        assert endpoint.listeners == 1
+        assert memory.listeners.count == 1
 
 
 async def test_plain_asgi_disconnects_who_answers_nothing() -> None:
-    endpoint = MemoryLog().endpoint(ping_interval=0.05, listener_timeout=0.2)
+    memory = MemoryLog()
+    endpoint = memory.endpoint(ping_interval=0.05, listener_timeout=0.2)
     async with AsgiClient(endpoint) as client:
         await asyncio.wait_for(client.task, LIMIT_SECONDS)
         assert client.closed_with == 1013
-    assert endpoint.listeners == 0
+    assert memory.listeners.count == 0
 
 
 async def test_plain_asgi_refuses_one_listener_too_many() -> None:
-    endpoint = MemoryLog().endpoint(max_listeners=1)
+    memory = MemoryLog()
+    endpoint = memory.endpoint(max_listeners=1)
     async with AsgiClient(endpoint):
         second = AsgiClient(endpoint)
         answer = await second.next()
@@ -1084,7 +1088,7 @@ async def test_plain_asgi_refuses_one_listener_too_many() -> None:
         body = await second.next()
         assert json.loads(body["body"])["error"]
         await asyncio.wait_for(second.task, LIMIT_SECONDS)
-        assert endpoint.listeners == 1
+        assert memory.listeners.count == 1
 
 
 async def test_plain_asgi_catches_up_when_the_socket_takes_data_again() -> None:
@@ -1103,14 +1107,15 @@ async def test_plain_asgi_catches_up_when_the_socket_takes_data_again() -> None:
 async def test_too_many_unread_answers_are_closed_with_1013(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    endpoint = MemoryLog().endpoint()
+    memory = MemoryLog()
+    endpoint = memory.endpoint()
     async with AsgiClient(endpoint) as client:
         client.may_send.clear()
         for number in range(1_000):
             client.send({"type": "ping", "id": number})
         await asyncio.wait_for(client.task, LIMIT_SECONDS)
         assert client.closed_with == 1013
-    assert endpoint.listeners == 0
+    assert memory.listeners.count == 0
     assert [entry.getMessage() for entry in caplog.records if entry.levelno >= logging.ERROR] == []
 
 
@@ -1133,7 +1138,8 @@ async def test_a_close_in_the_middle_of_a_burst_leaves_no_error_in_the_log(
 async def test_a_server_that_reports_a_lost_connection_while_sending_leaves_no_error_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    endpoint = MemoryLog().endpoint()
+    memory = MemoryLog()
+    endpoint = memory.endpoint()
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -1152,5 +1158,5 @@ async def test_a_server_that_reports_a_lost_connection_while_sending_leaves_no_e
 
     serving = endpoint({"type": "websocket", "extensions": {}}, receive, send)
     await asyncio.wait_for(serving, LIMIT_SECONDS)
-    assert endpoint.listeners == 0
+    assert memory.listeners.count == 0
     assert [entry.getMessage() for entry in caplog.records if entry.levelno >= logging.ERROR] == []

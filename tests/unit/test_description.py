@@ -15,7 +15,8 @@ from jsonschema import Draft202012Validator
 from docs import generate
 from task_copilot.api.routes import ROUTES
 from task_copilot.description import asyncapi, examples, openapi, words
-from task_copilot.events.listener import Listener, LogHead
+from task_copilot.events.listener import Listener
+from task_copilot.events.log import LogState
 from task_copilot.events.messages import (
     ANSWERS,
     CLIENT_MESSAGES,
@@ -33,8 +34,8 @@ EVENTS = examples.events()
 FRAMES = {kind: examples.from_server(kind) for kind in SERVER_MESSAGES if kind != "event"} | EVENTS
 REQUESTS = {kind: examples.from_client(kind) for kind in CLIENT_MESSAGES}
 ANSWER_NAMES = sorted(
-    {route.answer.__name__ for route in ROUTES}
-    | {"Error", "Ambiguous"}
+    {route.answer.__name__ for route in ROUTES if route.answer is not None}
+    | {"Error", "Refused", "Ambiguous"}
     | {name for name in DOCUMENTS["openapi"]["components"]["schemas"] if name.endswith("Row")}
 )
 
@@ -155,12 +156,13 @@ def test_every_declared_error_code_is_explained() -> None:
 
 
 def test_the_listener_takes_every_message_that_is_declared_and_answers_as_declared() -> None:
+    state = LogState(words.example_of("epoch"), words.example_of("since"))
     listener = Listener(head=0, max_patterns=50)
     for kind in ("ping", "pong", "subscribe", "unsubscribe"):
         text = json.dumps(valid_request(REQUESTS[kind]))
         answers = [
             valid_frame(json.loads(frame))["type"]
-            for frame in listener.receive(text, LogHead("e", 0), words.NOW)
+            for frame in listener.receive(text, state, words.NOW)
         ]
         assert answers == list(ANSWERS[kind][:1])
     assert set(ANSWERS) == set(CLIENT_MESSAGES)

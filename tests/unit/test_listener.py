@@ -1,6 +1,7 @@
 """One listener's side of the protocol, without a socket, a clock or a database."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,14 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from task_copilot.events.listener import Listener, LogHead
-from task_copilot.events.log import LogRow
+from memory import COMMITTED, event_row
+from task_copilot.events.bus import Stretch
+from task_copilot.events.listener import Listener
+from task_copilot.events.log import LogRow, LogState
 from task_copilot.events.types import StreamProgress, numbered, payload
 
 # How long an example takes says how busy the machine is, and nothing about the program.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NOW = "2026-01-08T12:00:00.000Z"
-COMMITTED = "2026-01-08T12:00:30.125Z"
 EPOCH = "epoch-1"
 MAX_PATTERNS = 50
 
@@ -43,7 +45,7 @@ def read(frame: str) -> dict[str, Any]:
 
 def tell(listener: Listener, message: Any, head: int = 0) -> list[dict[str, Any]]:
     text = message if isinstance(message, str | bytes) else json.dumps(message)
-    return [read(frame) for frame in listener.receive(text, LogHead(EPOCH, head), NOW)]
+    return [read(frame) for frame in listener.receive(text, LogState(EPOCH, head), NOW)]
 
 
 def ask(listener: Listener, message: Any, head: int = 0) -> dict[str, Any]:
@@ -71,8 +73,16 @@ def unsubscribe(*topics: str, **more: Any) -> dict[str, Any]:
 
 
 def row(seq: int, topic: str = "task:TASK-1") -> LogRow:
-    text = json.dumps({"topic": topic, "eventType": "task.created", "data": {}})
-    return LogRow(seq, topic, COMMITTED, numbered(seq, text))
+    return event_row(seq, topic)
+
+
+def stretch(*rows: LogRow) -> Stretch:
+    return Stretch(rows, rows[-1].seq if rows else 0)
+
+
+def frames(listener: Listener, rows: Sequence[LogRow]) -> list[str]:
+    """The frames of `rows`, as one stretch of the log."""
+    return listener.frames(stretch(*rows), NOW)
 
 
 def seqs(frames: list[str]) -> list[int]:
@@ -122,8 +132,8 @@ def test_a_listener_takes_50_patterns_at_once_and_no_51st() -> None:
     error = refusal(listener, subscribe("task:TASK-50"))
     assert error["code"] == "WS_SUBSCRIPTION_LIMIT"
     assert "50" in error["message"]
-    assert listener.frames([row(1, "task:TASK-50")]) == []
-    assert seqs(listener.frames([row(2, "task:TASK-49")])) == [2]
+    assert frames(listener, [row(1, "task:TASK-50")]) == []
+    assert seqs(frames(listener, [row(2, "task:TASK-49")])) == [2]
 
 
 def test_of_a_subscribe_over_the_limit_nothing_takes_effect() -> None:
@@ -131,7 +141,7 @@ def test_of_a_subscribe_over_the_limit_nothing_takes_effect() -> None:
     ask(listener, subscribe("stream:held"))
     error = refusal(listener, subscribe(*(f"task:TASK-{number}" for number in range(50)), id="x"))
     assert error["code"] == "WS_SUBSCRIPTION_LIMIT"
-    assert listener.frames([row(1, "task:TASK-0")]) == []
+    assert frames(listener, [row(1, "task:TASK-0")]) == []
     answer = ask(listener, subscribe(*(f"task:TASK-{number}" for number in range(49))))
     assert answer["payload"]["activeSubscriptions"] == 50
 
@@ -166,8 +176,8 @@ def test_of_a_request_with_an_invalid_topic_nothing_takes_effect(
     ask(listener, subscribe("stream:held", "task:b"))
     message = {"type": request_type, "payload": {"topics": topics}}
     assert refusal(listener, message)["code"] == "WS_INVALID_TOPIC"
-    assert listener.frames([row(1, "task:a")]) == []
-    assert seqs(listener.frames([row(2, "task:b"), row(3, "stream:held")])) == [2, 3]
+    assert frames(listener, [row(1, "task:a")]) == []
+    assert seqs(frames(listener, [row(2, "task:b"), row(3, "stream:held")])) == [2, 3]
 
 
 @pytest.mark.parametrize("request_type", ["subscribe", "unsubscribe"])
@@ -213,8 +223,8 @@ def test_a_field_that_a_request_does_not_know_is_refused_and_named(
     error = refusal(listener, message)
     assert error["code"] == "WS_INVALID_MESSAGE"
     assert ascii(field) in error["message"]
-    assert listener.frames([row(1, "task:a")]) == []
-    assert seqs(listener.frames([row(2, "stream:held")])) == [2]
+    assert frames(listener, [row(1, "task:a")]) == []
+    assert seqs(frames(listener, [row(2, "stream:held")])) == [2]
 
 
 # --- unsubscribe ---
@@ -235,7 +245,7 @@ def test_after_an_unsubscribe_only_the_other_patterns_bring_events() -> None:
     listener = new_listener()
     ask(listener, subscribe("stream:Stream-A", "task:*"))
     ask(listener, unsubscribe("task:*"))
-    assert seqs(listener.frames([row(1, "task:a"), row(2, "stream:Stream-A")])) == [2]
+    assert seqs(frames(listener, [row(1, "task:a"), row(2, "stream:Stream-A")])) == [2]
 
 
 def test_of_an_unsubscribe_with_a_pattern_that_is_not_held_nothing_takes_effect() -> None:
@@ -244,7 +254,7 @@ def test_of_an_unsubscribe_with_a_pattern_that_is_not_held_nothing_takes_effect(
     error = refusal(listener, unsubscribe("task:*", "task:a", id="u"))
     assert error["code"] == "WS_NOT_SUBSCRIBED"
     assert "task:a" in error["message"]
-    assert seqs(listener.frames([row(1, "task:a")])) == [1]
+    assert seqs(frames(listener, [row(1, "task:a")])) == [1]
 
 
 def test_unsubscribing_before_anything_was_subscribed_is_refused() -> None:
@@ -302,7 +312,7 @@ def test_every_error_carries_the_id_back_and_changes_nothing(
     assert answer["payload"]["code"] == code
     assert listener.position == 4
     events = [row(5, "task:1"), row(6, "stream:held"), row(7, "stream:other")]
-    assert seqs(listener.frames(events)) == [6]
+    assert seqs(frames(listener, events)) == [6]
 
 
 def test_a_message_without_an_id_gets_an_answer_without_one() -> None:
@@ -347,15 +357,15 @@ def test_ping_and_pong_need_no_payload() -> None:
 def test_the_servers_ping_names_the_position() -> None:
     listener = new_listener()
     ask(listener, subscribe("task:*"), head=3)
-    ping = read(listener.ping(LogHead(EPOCH, 10), NOW))
+    ping = read(listener.ping(LogState(EPOCH, 10), NOW))
     assert ping == {"type": "ping", "timestamp": NOW, "payload": {"seq": 3}}
-    assert listener.frames([row(4, "stream:other")]) == []
-    assert read(listener.ping(LogHead(EPOCH, 10), NOW))["payload"] == {"seq": 4}
+    assert frames(listener, [row(4, "stream:other")]) == []
+    assert read(listener.ping(LogState(EPOCH, 10), NOW))["payload"] == {"seq": 4}
 
 
 def test_to_a_client_that_asked_for_nothing_the_ping_names_the_head() -> None:
     listener = new_listener(head=3)
-    assert read(listener.ping(LogHead(EPOCH, 10), NOW))["payload"] == {"seq": 10}
+    assert read(listener.ping(LogState(EPOCH, 10), NOW))["payload"] == {"seq": 10}
 
 
 # --- the position ---
@@ -364,33 +374,33 @@ def test_to_a_client_that_asked_for_nothing_the_ping_names_the_head() -> None:
 def test_the_first_subscribe_starts_at_the_head() -> None:
     listener = new_listener(head=2)
     assert ask(listener, subscribe("task:*"), head=5)["payload"]["seq"] == 5
-    assert seqs(listener.frames([row(4), row(5), row(6)])) == [6]
+    assert seqs(frames(listener, [row(4), row(5), row(6)])) == [6]
 
 
 def test_patterns_added_later_start_at_the_present_position_which_the_answer_names() -> None:
     listener = new_listener()
     ask(listener, subscribe("task:*"), head=5)
-    listener.frames([row(6, "stream:a")])
+    frames(listener, [row(6, "stream:a")])
     assert ask(listener, subscribe("stream:*"), head=20)["payload"]["seq"] == 6
-    assert seqs(listener.frames([row(6, "stream:a"), row(7, "stream:a"), row(8)])) == [7, 8]
+    assert seqs(frames(listener, [row(6, "stream:a"), row(7, "stream:a"), row(8)])) == [7, 8]
 
 
 def test_an_event_that_several_patterns_select_comes_once() -> None:
     listener = new_listener()
     ask(listener, subscribe("*", "task:*", "task:TASK-1", "task:TASK-1*", "t*"))
-    assert seqs(listener.frames([row(1)])) == [1]
+    assert seqs(frames(listener, [row(1)])) == [1]
 
 
 def test_an_event_that_is_handed_over_again_does_not_come_again() -> None:
     listener = new_listener()
     ask(listener, subscribe("*"))
-    assert seqs(listener.frames([row(1), row(2)])) == [1, 2]
-    assert seqs(listener.frames([row(1), row(2), row(3)])) == [3]
-    assert listener.frames([]) == []
+    assert seqs(frames(listener, [row(1), row(2)])) == [1, 2]
+    assert seqs(frames(listener, [row(1), row(2), row(3)])) == [3]
+    assert frames(listener, []) == []
 
 
 def test_a_listener_that_asked_for_nothing_gets_nothing() -> None:
-    assert new_listener().frames([row(1), row(2)]) == []
+    assert frames(new_listener(), [row(1), row(2)]) == []
 
 
 def test_who_unsubscribes_from_all_and_comes_back_starts_at_the_head_of_then() -> None:
@@ -399,15 +409,15 @@ def test_who_unsubscribes_from_all_and_comes_back_starts_at_the_head_of_then() -
     ask(listener, unsubscribe("*"), head=6)
     assert not listener.listening
     assert ask(listener, subscribe("*"), head=9)["payload"]["seq"] == 9
-    assert seqs(listener.frames([row(6), row(9), row(10)])) == [10]
+    assert seqs(frames(listener, [row(6), row(9), row(10)])) == [10]
 
 
 def test_a_head_that_is_behind_the_position_does_not_move_it_back() -> None:
     listener = new_listener(head=8)
     assert ask(listener, subscribe("*"), head=5)["payload"]["seq"] == 8
     ask(listener, unsubscribe("*"), head=5)
-    assert read(listener.ping(LogHead(EPOCH, 2), NOW))["payload"] == {"seq": 8}
-    assert listener.frames([row(7), row(8)]) == []
+    assert read(listener.ping(LogState(EPOCH, 2), NOW))["payload"] == {"seq": 8}
+    assert frames(listener, [row(7), row(8)]) == []
 
 
 # --- frames of events ---
@@ -432,7 +442,9 @@ def test_the_frame_of_an_event_is_the_stored_text_in_the_envelope_of_the_contrac
     stored = numbered(812, payload(event, actor="me", timestamp=COMMITTED))
     listener = new_listener(head=811)
     ask(listener, subscribe("stream:Stream-A"), head=811)
-    [frame] = listener.frames([LogRow(812, "stream:Stream-A", COMMITTED, stored)])
+    [frame] = frames(
+        listener, [LogRow(812, "stream:Stream-A", "stream.progress", COMMITTED, stored)]
+    )
     assert stored in frame
     assert read(frame) == {
         "type": "event",
@@ -527,13 +539,13 @@ def test_an_error_about_a_long_message_stays_short() -> None:
         subscribe(*(f"no topic {number}" for number in range(5000))),
         subscribe(*(f"task:{number}" for number in range(5000))),
     ):
-        [text] = new_listener().receive(json.dumps(message), LogHead(EPOCH, 0), NOW)
+        [text] = new_listener().receive(json.dumps(message), LogState(EPOCH, 0), NOW)
         assert len(text) < 2000, text[:300]
 
 
 def test_an_error_about_many_patterns_that_are_not_held_stays_short() -> None:
     message = unsubscribe(*(f"task:{number}" for number in range(4000)))
-    [text] = new_listener().receive(json.dumps(message), LogHead(EPOCH, 0), NOW)
+    [text] = new_listener().receive(json.dumps(message), LogState(EPOCH, 0), NOW)
     assert len(text) < 2000, text[:300]
 
 
@@ -583,7 +595,7 @@ def check_replies(frames: list[str]) -> list[dict[str, Any]]:
 @unhurried
 @given(st.text() | st.binary())
 def test_any_text_and_any_bytes_get_exactly_one_error(content: str | bytes) -> None:
-    [answer] = check_replies(new_listener().receive(content, LogHead(EPOCH, 0), NOW))
+    [answer] = check_replies(new_listener().receive(content, LogState(EPOCH, 0), NOW))
     assert answer["type"] == "error"
 
 
@@ -593,7 +605,7 @@ def test_any_json_gets_exactly_one_answer_or_none_if_it_is_a_pong(
     message: Any, escaped: bool
 ) -> None:
     text = json.dumps(message, ensure_ascii=escaped)
-    answers = check_replies(new_listener().receive(text, LogHead(EPOCH, 0), NOW))
+    answers = check_replies(new_listener().receive(text, LogState(EPOCH, 0), NOW))
     is_pong = isinstance(message, dict) and message.get("type") == "pong"
     assert len(answers) == 1 or (answers == [] and is_pong)
 
@@ -603,10 +615,10 @@ def test_any_json_gets_exactly_one_answer_or_none_if_it_is_a_pong(
 def test_a_listener_that_has_been_told_anything_still_works(messages: list[Any]) -> None:
     listener = new_listener()
     for message in messages:
-        check_replies(listener.receive(json.dumps(message), LogHead(EPOCH, 3), NOW))
+        check_replies(listener.receive(json.dumps(message), LogState(EPOCH, 3), NOW))
     assert listener.position in {0, 3}
     assert ask(listener, subscribe("stream:last"), head=3)["payload"]["seq"] == listener.position
-    assert seqs(listener.frames([row(4, "stream:last")])) == [4]
+    assert seqs(frames(listener, [row(4, "stream:last")])) == [4]
 
 
 # --- a model ---
@@ -685,9 +697,9 @@ class AgainstAModel(RuleBasedStateMachine):
             for item in rows
             if item.seq > self.position and any(selects(held, item.topic) for held in self.held)
         ]
-        frames = self.listener.frames(rows)
-        assert seqs(frames) == [item.seq for item in expected]
-        assert all(item.payload in text for item, text in zip(expected, frames, strict=True))
+        got = frames(self.listener, rows)
+        assert seqs(got) == [item.seq for item in expected]
+        assert all(item.payload in text for item, text in zip(expected, got, strict=True))
         self.got += [item.seq for item in expected]
         self.position = max([self.position, *(item.seq for item in rows)])
 
@@ -695,7 +707,7 @@ class AgainstAModel(RuleBasedStateMachine):
     def ping(self) -> None:
         if not self.held:
             self.position = self.head
-        ping = read(self.listener.ping(LogHead(EPOCH, self.head), NOW))
+        ping = read(self.listener.ping(LogState(EPOCH, self.head), NOW))
         assert ping["payload"] == {"seq": self.position}
 
     @rule(text=st.sampled_from(["nonsense", "{}", '{"type":"ping"}', '{"type":"pong"}', "[1]"]))
@@ -704,7 +716,7 @@ class AgainstAModel(RuleBasedStateMachine):
 
     @invariant()
     def they_agree(self) -> None:
-        assert len(self.listener.patterns) == len(self.held)
+        assert len(self.listener.subscriptions) == len(self.held)
         assert self.listener.listening is bool(self.held)
         assert self.listener.position == self.position
         assert self.got == sorted(set(self.got))

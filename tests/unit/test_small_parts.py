@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from task_copilot import clock, jsontext
 from task_copilot.errors import InvalidInput
 from task_copilot.ids import parse_checkpoint_id, parse_task_id, task_id
+from task_copilot.schema import explain
 from task_copilot.streams import Readiness, Stream, find_cycle
 from task_copilot.tools.answers import MAX_ANSWER_BYTES, piece, prefix_that_fits, rows_that_fit
 from task_copilot.tools.registry import TOOLS, TOOLS_BY_NAME, instructions
-from task_copilot.tools.schema import explain
 
 
 @pytest.mark.parametrize("text", ["TASK-12", "task-12", "Task-12", "12", " TASK-12 "])

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from task_copilot.events.topics import PatternSet, is_pattern
+from memory import event_row
+from task_copilot.events.filters import Subscriptions
+from task_copilot.events.topics import is_pattern
 
 # How long an example takes says how busy the machine is, and nothing about the program.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -138,31 +140,31 @@ def test_every_beginning_of_a_topic_with_a_star_can_be_subscribed_to(pattern: st
     ],
 )
 def test_a_pattern_selects_exactly_what_it_says(pattern: str, topic: str, selected: bool) -> None:
-    held = PatternSet()
+    held = Subscriptions()
     held.add([pattern])
-    assert held.matches(topic) is selected
+    assert held.match(event_row(1, topic)) is selected
 
 
 def test_an_empty_set_selects_nothing() -> None:
-    held = PatternSet()
+    held = Subscriptions()
     assert len(held) == 0
-    assert not held.matches("stream:Stream-A")
+    assert not held.match(event_row(1, "stream:Stream-A"))
 
 
 @unhurried
 @given(st.lists(patterns, max_size=6), topics)
 def test_a_set_selects_what_any_of_its_patterns_selects(held: list[str], topic: str) -> None:
-    found = PatternSet()
+    found = Subscriptions()
     found.add(held)
-    assert found.matches(topic) is any(selects(pattern, topic) for pattern in held)
+    assert found.match(event_row(1, topic)) is any(selects(pattern, topic) for pattern in held)
 
 
 @unhurried
 @given(topics, topics)
 def test_an_exact_pattern_selects_one_topic_only(pattern: str, topic: str) -> None:
-    found = PatternSet()
+    found = Subscriptions()
     found.add([pattern])
-    assert found.matches(topic) is (pattern == topic)
+    assert found.match(event_row(1, topic)) is (pattern == topic)
 
 
 @unhurried
@@ -170,7 +172,7 @@ def test_an_exact_pattern_selects_one_topic_only(pattern: str, topic: str) -> No
 def test_adding_and_removing_leave_what_a_plain_set_would_hold(
     steps: list[tuple[bool, list[str]]],
 ) -> None:
-    found, model = PatternSet(), set[str]()
+    found, model = Subscriptions(), set[str]()
     for adding, some in steps:
         if adding:
             found.add(some)
@@ -182,36 +184,36 @@ def test_adding_and_removing_leave_what_a_plain_set_would_hold(
         for pattern in some:
             assert (pattern in found) is (pattern in model)
             topic = pattern.rstrip("*")
-            assert found.matches(topic) is any(selects(held, topic) for held in model)
+            assert found.match(event_row(1, topic)) is any(selects(held, topic) for held in model)
 
 
 def test_a_pattern_that_is_added_twice_counts_once_and_goes_at_once() -> None:
-    held = PatternSet()
+    held = Subscriptions()
     held.add(["task:*", "task:*"])
     held.add(["task:*"])
     assert len(held) == 1
     held.remove(["task:*", "task:*"])
     assert len(held) == 0
-    assert not held.matches("task:TASK-1")
+    assert not held.match(event_row(1, "task:TASK-1"))
 
 
 def test_removing_one_of_two_overlapping_patterns_leaves_the_other() -> None:
-    held = PatternSet()
+    held = Subscriptions()
     held.add(["stream:Stream-A", "stream:Stream-*", "*"])
     held.remove(["*"])
-    assert not held.matches("task:TASK-1")
-    assert held.matches("stream:Stream-A")
+    assert not held.match(event_row(1, "task:TASK-1"))
+    assert held.match(event_row(1, "stream:Stream-A"))
     held.remove(["stream:Stream-*"])
-    assert held.matches("stream:Stream-A")
-    assert not held.matches("stream:Stream-B")
+    assert held.match(event_row(1, "stream:Stream-A"))
+    assert not held.match(event_row(1, "stream:Stream-B"))
 
 
 def test_a_pattern_that_is_not_held_cannot_be_removed() -> None:
-    held = PatternSet()
+    held = Subscriptions()
     held.add(["task:*"])
     with pytest.raises(KeyError):
         held.remove(["task:TASK-1"])
-    assert held.matches("task:TASK-1")
+    assert held.match(event_row(1, "task:TASK-1"))
 
 
 @unhurried
@@ -220,6 +222,6 @@ def test_every_id_of_the_allowed_characters_can_be_subscribed_to_exactly(name: s
     for kind in KINDS:
         topic = f"{kind}:{name}"
         assert is_pattern(topic)
-        held = PatternSet()
+        held = Subscriptions()
         held.add([topic])
-        assert held.matches(topic)
+        assert held.match(event_row(1, topic))

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memory import MemoryPages, event_row
 from task_copilot.events import bus as bus_module
-from task_copilot.events.bus import Bus
-from task_copilot.events.log import LogRow, LogState
+from task_copilot.events.bus import Bus, Stretch
+from task_copilot.events.log import LogPage, LogRow
 from task_copilot.events.window import Window
 
 # How long an example takes says how busy the machine is, and nothing about the program.
@@ -21,15 +22,17 @@ LIMIT_SECONDS = 5.0
 
 
 def row(seq: int) -> LogRow:
-    return LogRow(seq, "task:TASK-1", "2026-01-08T12:00:00.000Z", f'{{"seq":{seq}}}')
+    return event_row(seq)
 
 
 def rows(first: int, last: int) -> list[LogRow]:
     return [row(seq) for seq in range(first, last + 1)]
 
 
-def seqs(found: Sequence[LogRow] | None) -> list[int] | None:
-    return None if found is None else [item.seq for item in found]
+def seqs(found: Stretch | Sequence[LogRow] | None) -> list[int] | None:
+    if found is None:
+        return None
+    return [item.seq for item in (found.rows if isinstance(found, Stretch) else found)]
 
 
 # --- the window ---
@@ -144,31 +147,25 @@ def test_a_window_has_no_hole_whatever_it_is_offered(parts: list[set[int]]) -> N
 # --- the bus ---
 
 
-class Log:
-    """A log in memory; `read_after` gives pages of it, when and as the test wants."""
+class Log(MemoryPages):
+    """A log in memory that gives pages when and as the test wants."""
 
     def __init__(self, *, page: int = 500) -> None:
-        self.head = 0
+        super().__init__(page=page)
         self.reads: list[int] = []
         self.failures = 0
-        self.page = page
         self.may_read = asyncio.Event()
         self.may_read.set()
         self.reading = asyncio.Event()
 
-    def commit(self, count: int = 1) -> list[LogRow]:
-        new = rows(self.head + 1, self.head + count)
-        self.head += count
-        return new
-
-    async def read_after(self, position: int) -> list[LogRow]:
+    async def after(self, position: int) -> LogPage:
         self.reads.append(position)
         self.reading.set()
         await self.may_read.wait()
         if self.failures:
             self.failures -= 1
             raise OSError("the disk is away")
-        return rows(position + 1, min(self.head, position + self.page))
+        return await super().after(position)
 
 
 class Reader:
@@ -186,7 +183,7 @@ class Reader:
             while self.position < head:
                 self._woken.clear()
                 while self.position < self.bus.head:
-                    for item in await self.bus.after(self.position, 3):
+                    for item in (await self.bus.after(self.position, 3)).rows:
                         self.position = item.seq
                         self.got.append(item.seq)
                 if self.position < head:
@@ -194,7 +191,7 @@ class Reader:
 
 
 def new_bus(log: Log) -> Bus:
-    return Bus(LogState("epoch-1", log.head), log.read_after)
+    return Bus(log.state, log)
 
 
 async def wait_for(event: asyncio.Event) -> None:
@@ -453,7 +450,7 @@ class Interleaving:
     def __init__(self, seed: int, page: int) -> None:
         self.chance = random.Random(seed)
         self.log = Log(page=page)
-        self.bus = Bus(LogState("epoch-1", 0), self.read_after)
+        self.bus = Bus(self.log.state, self)
         self.bus.window = Window(0, rows=4)  # small, so that readers fall behind it
         self.readers: list[tuple[int, Reader]] = []
         self.reading: list[asyncio.Task[None]] = []
@@ -463,11 +460,14 @@ class Interleaving:
         for _ in range(self.chance.randrange(4)):
             await asyncio.sleep(0)
 
-    async def read_after(self, position: int) -> list[LogRow]:
+    async def after(self, position: int) -> LogPage:
         await self.turns()
-        found = await self.log.read_after(position)
+        found = await self.log.after(position)
         await self.turns()
         return found
+
+    async def up_to(self, position: int) -> LogPage:
+        return await self.log.up_to(position)
 
     def here(self) -> None:
         self.bus.publish(self.log.commit(self.chance.randrange(1, 4)))

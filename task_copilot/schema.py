@@ -1,24 +1,28 @@
-"""A tool's input schema as agents pay for it, and the sentences about wrong arguments."""
+"""Input schemas without what only costs, and the sentences about input that breaks them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from task_copilot.tools.values import NOT_JSON
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 ERRORS_SHOWN = 3
 SHOWN_CHARACTERS = 60
 
+NOT_JSON = "got a text that is not JSON"
+"""Reason of a validator's ValueError that is followed by what the value may be."""
+
 _NOISE = {"title", "default"}
 
 
-def compact(model: type[BaseModel]) -> dict[str, Any]:
+def compact(model: type[BaseModel] | TypeAdapter[Any]) -> dict[str, Any]:
     """The JSON schema of `model` without what only costs tokens.
 
     Titles, defaults and "or null" go; definitions used once stand where they are used.
     """
-    schema = model.model_json_schema(by_alias=True)
+    if isinstance(model, TypeAdapter):
+        schema = model.json_schema(by_alias=True)
+    else:
+        schema = model.model_json_schema(by_alias=True)
     definitions = schema.pop("$defs", {})
     pruned: dict[str, Any] = _prune(schema, definitions)
     return pruned
@@ -67,7 +71,7 @@ def explain(tool: str, schema: Mapping[str, Any], error: ValidationError) -> str
 def _sentence(tool: str, schema: Mapping[str, Any], item: Any) -> str:
     path, part = _follow(schema, item["loc"])
     kind = item["type"]
-    if kind == "extra_forbidden":
+    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
         owner, takes = _owner(tool, schema, item["loc"])
         return f"{_shown(str(item['loc'][-1]))} is no argument of {owner}; it takes {takes}."
     if kind == "missing":
