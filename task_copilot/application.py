@@ -8,11 +8,12 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
-from task_copilot import archive, checkpoints
+from task_copilot import archive, checkpoints, requests
 from task_copilot.clock import Clock, minutes_after
+from task_copilot.database.portions import in_portions
 from task_copilot.database.store import Database, open_database
 from task_copilot.errors import report
-from task_copilot.events import log
+from task_copilot.events import log, retention
 from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogRow
 from task_copilot.events.pages import LogPages
@@ -22,7 +23,7 @@ from task_copilot.settings import Settings
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
-"""Pause between two looks for expired checkpoints and for streams to archive."""
+"""Pause between two looks for what has expired or is old enough to be put away."""
 
 MINUTES_OF_A_DAY = 24 * 60
 
@@ -63,6 +64,8 @@ class Application:
         while True:
             await self._tidy("Expired checkpoints could not be removed", self._expire_checkpoints)
             await self._tidy("Finished streams could not be archived", self._archive_streams)
+            await self._tidy("Old events could not be removed", self._prune)
+            await self._tidy("Old request ids could not be removed", self._forget_requests)
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _tidy(self, failure: str, step: Callable[[], Awaitable[None]]) -> None:
@@ -83,6 +86,25 @@ class Application:
         before = minutes_after(self._clock(), -days * MINUTES_OF_A_DAY)
         while await self.database.read(lambda c: archive.any_unchanged(c, before)):
             await self.database.write(lambda tx: archive.archive_unchanged(tx, before))
+
+    async def _prune(self) -> None:
+        # Of the head as it is now: what comes meanwhile makes no more work.
+        head = (await self.database.read(log.state)).head
+        days, count = self._settings.retention_days, self._settings.retention_events
+        kept = retention.kept(head, self._clock(), days=days, count=count)
+        await in_portions(
+            self.database,
+            lambda connection: retention.any_removable(connection, kept),
+            lambda tx: retention.prune(tx, kept),
+        )
+
+    async def _forget_requests(self) -> None:
+        before = requests.known_since(self._clock())
+        await in_portions(
+            self.database,
+            lambda connection: requests.any_before(connection, before),
+            lambda tx: requests.forget(tx, before),
+        )
 
     async def close(self) -> None:
         """Ends the hub in order and the commit under way; keeps nobody waiting."""

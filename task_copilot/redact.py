@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, or_, select, update
 
-from task_copilot import jsontext, tasks
+from task_copilot import jsontext, requests, tasks
 from task_copilot.database.tables import checkpoints, events
 from task_copilot.database.tables import tasks as tasks_table
 from task_copilot.database.transaction import Transaction
@@ -36,15 +36,19 @@ _FREE_OF_CHECKPOINTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redacted:
-    """How many events and checkpoints `redact` has changed, besides the task itself."""
+    """What `redact` has changed, besides the task itself: how many events, checkpoints and
+    stored answers of checkpoint_resume."""
 
     events: int
     checkpoints: int
+    answers: int = 0
 
 
 def redact(transaction: Transaction, scope: Scope, task_number: int, field: str) -> Redacted:
     """Removes every value that `field` has or had from the task, from its checkpoints and
     from the stored events; their ``seq``, their order and all else stay, also `updated_at`.
+    Stored answers of the task go whole, whatever the field: a call that is repeated with its
+    request id gets a refusal that says so.
 
     Raises NotFound for an unknown task, and InvalidInput for a field that cannot be redacted
     or that holds nothing anywhere. `task.redacted` tells listeners. What they have received
@@ -58,7 +62,8 @@ def redact(transaction: Transaction, scope: Scope, task_number: int, field: str)
     kept = _clean_checkpoints(connection, task_number, wanted)
     told = _clean_stored_events(connection, task_number, wanted)
     told += _clean_waiting_events(transaction, task_number, wanted)
-    if not (changed or kept or told):
+    answers = requests.redact(connection, task_number)
+    if not (changed or kept or told or answers):
         raise InvalidInput(
             f"{task_id(task_number)} has no {field} to redact, now or before. Nothing was changed."
         )
@@ -66,7 +71,7 @@ def redact(transaction: Transaction, scope: Scope, task_number: int, field: str)
     common = tasks.event_fields(scope, task, task.status)
     event = TaskRedacted(**common, fields=(field,), redacted_at=transaction.now)
     log.append(transaction, event, scope.actor)
-    return Redacted(events=told, checkpoints=kept)
+    return Redacted(events=told, checkpoints=kept, answers=answers)
 
 
 def _clean_task(connection: Connection, number: int, field: Field) -> bool:

@@ -72,6 +72,18 @@ class Settings:
         minimum=0,
         maximum=36_500,
     )
+    retention_days: float = setting(
+        7.0,
+        "Days that an event stays in the log at least; 0: age does not protect it.",
+        minimum=0,
+        maximum=36_500,
+    )
+    retention_events: int = setting(
+        100_000,
+        "Newest events that stay in the log whatever their age.",
+        minimum=1,
+        maximum=1_000_000_000,
+    )
     max_listeners: int = setting(
         100, "WebSocket connections at once; the next gets 503.", minimum=1, maximum=100_000
     )

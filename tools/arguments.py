@@ -18,6 +18,7 @@ from task_copilot.tools.values import (
     LongText,
     Name,
     Reason,
+    RequestId,
     Step,
     StreamId,
     StreamIdOrEmpty,
@@ -80,6 +81,10 @@ class TaskCreate(LiftsFromMetadata):
     files: Files | None = None
     metadata: FreeObject | None = None
     agent: Annotated[Agent | None, Field(description="who acts, if not this client")] = None
+    request_id: Annotated[
+        RequestId | None,
+        Field(description="same id within a day: same answer, nothing written twice"),
+    ] = None
 
 
 class TaskUpdate(LiftsFromMetadata):
@@ -98,6 +103,7 @@ class TaskUpdate(LiftsFromMetadata):
     files: Files | None = None
     metadata: FreeObject | None = None
     agent: Agent | None = None
+    request_id: RequestId | None = None
 
 
 class TaskGet(Arguments):
@@ -160,6 +166,7 @@ class CheckpointCreate(Arguments):
         | None
     ) = None
     agent: Agent | None = None
+    request_id: RequestId | None = None
 
 
 class CheckpointResume(Arguments):
@@ -174,6 +181,11 @@ class CheckpointResume(Arguments):
         Field(description="the same for agentContext"),
     ] = None
     agent: Agent | None = None
+    request_id: RequestId | None = None
+
+
+Repeatable = TaskCreate | TaskUpdate | CheckpointCreate | CheckpointResume
+"""The arguments of a change, which can be sent again with the same request id."""
 
 
 class CheckpointList(Arguments):

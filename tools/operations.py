@@ -10,20 +10,38 @@ from sqlalchemy import Connection
 
 from task_copilot import checkpoints, jsontext, streams, task_queries, task_updates, tasks
 from task_copilot.cursors import cursor_at, position_of
+from task_copilot.database.transaction import Transaction
 from task_copilot.errors import InvalidInput
 from task_copilot.ids import checkpoint_id, parse_checkpoint_id, parse_task_id, task_id
 from task_copilot.task_queries import TaskFilter, TaskLine
 from task_copilot.tools import arguments as args
 from task_copilot.tools import views
 from task_copilot.tools.answers import Answer, of_lines, of_object, rows_that_fit
+from task_copilot.tools.requests import Done, request_of
 from task_copilot.tools.session import ToolSession
-from task_copilot.workspaces import Workspace
+from task_copilot.workspaces import Scope, Workspace
 
 PAGE_RESERVE_BYTES = 1_000
 """Room for the first and the last line of a list."""
 
 
 async def task_create(session: ToolSession, actor: str, given: args.TaskCreate) -> Answer:
+    new = _new_task(given)
+
+    def change(tx: Transaction, scope: Scope) -> Done:
+        saved = tasks.create(tx, scope, new)
+        found = {
+            "id": task_id(saved.id),
+            "status": saved.status,
+            "streamId": saved.stream_id,
+            "createdAt": saved.at,
+        }
+        return Done(saved.id, of_object(found))
+
+    return await session.write(actor, change, request_of("task_create", given))
+
+
+def _new_task(given: args.TaskCreate) -> tasks.NewTask:
     stream = None
     if given.stream_id is not None:
         stream = streams.StreamChange(
@@ -34,7 +52,7 @@ async def task_create(session: ToolSession, actor: str, given: args.TaskCreate) 
         )
     elif given.stream_name or given.stream_phase or given.stream_dependencies:
         raise InvalidInput("streamId: is missing; say which stream the rest is about.")
-    new = tasks.NewTask(
+    return tasks.NewTask(
         title=given.title,
         description=given.description,
         parent=_task_number(given.parent_id, "parentId"),
@@ -43,22 +61,24 @@ async def task_create(session: ToolSession, actor: str, given: args.TaskCreate) 
         files=_tuple(given.files) or (),
         metadata=given.metadata,
     )
-    saved = await session.write(actor, lambda tx, scope: tasks.create(tx, scope, new))
-    return of_object(
-        {
-            "id": task_id(saved.id),
-            "status": saved.status,
-            "streamId": saved.stream_id,
-            "createdAt": saved.at,
-        }
-    )
 
 
 async def task_update(session: ToolSession, actor: str, given: args.TaskUpdate) -> Answer:
     number = parse_task_id(given.id)
-    if not given.model_fields_set - {"id", "agent"}:
+    if not given.model_fields_set - {"id", "agent", "request_id"}:
         raise InvalidInput("Nothing to change; give status, notes or another field with the id.")
-    change = task_updates.TaskChange(
+    said = _task_change(given)
+
+    def change(tx: Transaction, scope: Scope) -> Done:
+        saved = task_updates.update_task(tx, scope, number, said)
+        found = {"id": task_id(saved.id), "status": saved.status, "updatedAt": saved.at}
+        return Done(saved.id, of_object(found))
+
+    return await session.write(actor, change, request_of("task_update", given))
+
+
+def _task_change(given: args.TaskUpdate) -> task_updates.TaskChange:
+    return task_updates.TaskChange(
         title=given.title,
         description=given.description,
         parent=_task_number(given.parent_id, "parentId"),
@@ -73,10 +93,6 @@ async def task_update(session: ToolSession, actor: str, given: args.TaskUpdate) 
         files=_tuple(given.files),
         metadata=given.metadata,
     )
-    saved = await session.write(
-        actor, lambda tx, scope: task_updates.update_task(tx, scope, number, change)
-    )
-    return of_object({"id": task_id(saved.id), "status": saved.status, "updatedAt": saved.at})
 
 
 def _tuple(given: list[str] | None) -> tuple[str, ...] | None:
@@ -191,8 +207,27 @@ async def checkpoint_create(
     session: ToolSession, actor: str, given: args.CheckpointCreate
 ) -> Answer:
     number = parse_task_id(given.task_id, "taskId")
+    new = _new_checkpoint(given)
+    kept = session.checkpoints_kept
+
+    def change(tx: Transaction, scope: Scope) -> Done:
+        made = checkpoints.create(tx, scope, number, new, kept=kept)
+        found = {
+            "id": checkpoint_id(made.id),
+            "taskId": task_id(made.task_id),
+            "sequence": made.sequence,
+            "trigger": made.trigger,
+            "createdAt": made.created_at,
+            "expiresAt": made.expires_at,
+        }
+        return Done(number, of_object(found))
+
+    return await session.write(actor, change, request_of("checkpoint_create", given))
+
+
+def _new_checkpoint(given: args.CheckpointCreate) -> checkpoints.NewCheckpoint:
     pause = given.pause_metadata
-    new = checkpoints.NewCheckpoint(
+    return checkpoints.NewCheckpoint(
         trigger=given.trigger,
         execution_phase=given.execution_phase,
         execution_step=given.execution_step,
@@ -201,20 +236,6 @@ async def checkpoint_create(
         draft_type=given.draft_type,
         expires_in=given.expires_in,
         pause_metadata=None if pause is None else views.pause_metadata(pause),
-    )
-    kept = session.checkpoints_kept
-    made = await session.write(
-        actor, lambda tx, scope: checkpoints.create(tx, scope, number, new, kept=kept)
-    )
-    return of_object(
-        {
-            "id": checkpoint_id(made.id),
-            "taskId": task_id(made.task_id),
-            "sequence": made.sequence,
-            "trigger": made.trigger,
-            "createdAt": made.created_at,
-            "expiresAt": made.expires_at,
-        }
     )
 
 
@@ -226,19 +247,16 @@ async def checkpoint_resume(
     if given.checkpoint_id is not None:
         wanted = parse_checkpoint_id(given.checkpoint_id)
     if given.draft_offset is not None or given.context_offset is not None:
+        # This only reads, so a request id, which some clients send with every call, is no matter.
         return await _rest_of_checkpoint(session, number, wanted, given)
 
-    def found(
-        connection: Connection, task: tasks.Task, checkpoint: checkpoints.Checkpoint
-    ) -> Answer:
-        present = checkpoints.snapshot(connection, task)
-        counts = task_queries.subtask_counts(connection, task.id)
-        return of_object(views.resumed(task, checkpoint, present, counts))
+    def change(tx: Transaction, scope: Scope) -> Done:
+        task, checkpoint = checkpoints.resume(tx, scope, number, wanted)
+        present = checkpoints.snapshot(tx.connection, task)
+        counts = task_queries.subtask_counts(tx.connection, task.id)
+        return Done(number, of_object(views.resumed(task, checkpoint, present, counts)))
 
-    return await session.write(
-        actor,
-        lambda tx, scope: found(tx.connection, *checkpoints.resume(tx, scope, number, wanted)),
-    )
+    return await session.write(actor, change, request_of("checkpoint_resume", given))
 
 
 async def _rest_of_checkpoint(

@@ -11,6 +11,9 @@ from task_copilot.database.store import Database
 from task_copilot.database.transaction import Transaction
 from task_copilot.events.log import LogRow
 from task_copilot.location import Location
+from task_copilot.requests import Request
+from task_copilot.tools.answers import Answer
+from task_copilot.tools.requests import Change, once
 from task_copilot.workspaces import Scope, Workspace, ensure, find
 
 T = TypeVar("T")
@@ -27,14 +30,17 @@ class ToolSession:
     clock: Clock
     _workspace: Workspace | None = None
 
-    async def write(self, actor: str, operation: Callable[[Transaction, Scope], T]) -> T:
-        """Commits `operation` in this server's workspace and returns its result."""
+    async def write(self, actor: str, change: Change, request: Request | None = None) -> Answer:
+        """Commits `change` in this server's workspace and returns its answer.
 
-        def run(transaction: Transaction) -> T:
+        A `request` that was answered before gets the same answer again, and nothing is written.
+        """
+
+        def run(transaction: Transaction) -> Answer:
             workspace = self._workspace or ensure(transaction, self.location)
             if workspace is not self._workspace:
                 transaction.after_commit.append(lambda: self._remember(workspace))
-            return operation(transaction, Scope(workspace, actor))
+            return once(transaction, Scope(workspace, actor), change, request)
 
         database = await self.open_database()
         return await database.write(run)

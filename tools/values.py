@@ -44,6 +44,12 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds a character that cannot be printed; leave it out")
+    return text
+
+
 def _at_most(limit: int) -> Callable[[str], str]:
     def check(text: str) -> str:
         size = len(text.encode())
@@ -117,6 +123,12 @@ LongText = Annotated[
 ]
 Draft = Annotated[str, AfterValidator(_refuse_unstorable), AfterValidator(_at_most(DRAFT_BYTES))]
 Id = Annotated[str, Field(max_length=100), AfterValidator(_refuse_unstorable)]
+RequestId = Annotated[
+    str,
+    Field(min_length=1, max_length=100),
+    AfterValidator(_printable),
+    AfterValidator(_not_blank),
+]
 Step = Annotated[int, Field(ge=0, le=1_000_000_000)] | Name
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The number of the newest migration; the database stores its own to compare."""
 
 metadata = MetaData()
@@ -119,6 +119,19 @@ checkpoints = Table(
     sqlite_autoincrement=True,
 )
 
+requests = Table(
+    "requests",
+    metadata,
+    Column("workspace_id", ForeignKey("workspaces.id"), primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("tool", Text, nullable=False),
+    Column("task_id", ForeignKey("tasks.id"), nullable=False),
+    # Both are null once they were redacted.
+    Column("digest", Text),
+    Column("answer", Text),
+    Column("created_at", Text, nullable=False),
+)
+
 Index("tasks_by_workspace", tasks.c.workspace_id, tasks.c.id)
 Index("tasks_by_stream", tasks.c.workspace_id, tasks.c.stream_id, tasks.c.id)
 Index("tasks_by_parent", tasks.c.parent_id)
@@ -147,3 +160,4 @@ Index(
     postgresql_where=tasks.c.files != "[]",
 )
 Index("checkpoints_by_expiry", checkpoints.c.expires_at)
+Index("requests_by_time", requests.c.created_at)

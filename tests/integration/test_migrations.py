@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from support import World, events_of, table
-from task_copilot import streams, task_updates
+from task_copilot import archive, redact, requests, streams, task_updates
 from task_copilot.database import sqlite, store
 from task_copilot.database.migrate import configuration
 from task_copilot.database.store import Database
@@ -20,6 +22,7 @@ from task_copilot.database.tables import SCHEMA_VERSION, metadata
 from task_copilot.errors import SchemaMismatch
 from task_copilot.events import log
 from task_copilot.events.log import LogRow
+from task_copilot.requests import Request
 
 RELEASED = sorted((Path(__file__).parents[1] / "data").glob("*.sql"))
 """One dump of each released version, made by data/dump.py."""
@@ -37,9 +40,38 @@ def restored(dump: Path, folder: Path) -> Path:
     return path
 
 
-@pytest.fixture(params=RELEASED, ids=lambda path: path.stem)
+def brought_to(version: int, path: Path) -> Path:
+    """The same database as the program left it whose newest migration is `version`."""
+    from alembic.command import upgrade
+
+    config = configuration()
+    engine = sqlite.write_engine(make_url(f"sqlite:///{path}"), durability="normal")
+    with engine.connect() as connection:
+        driver_connection: Any = connection.connection.driver_connection
+        sqlite.begin(driver_connection)
+        with connection.begin():
+            config.attributes["connection"] = connection
+            upgrade(config, f"{version:04d}")
+            driver_connection.execute(f"PRAGMA user_version={version}")
+    engine.dispose()
+    assert versions(path) == (version, f"{version:04d}")
+    return path
+
+
+def version_of(dump: Path) -> int:
+    found = re.search(r"^PRAGMA user_version=(\d+);$", dump.read_text("utf-8"), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+OLD = [(dump, version) for dump in RELEASED for version in range(version_of(dump), SCHEMA_VERSION)]
+"""Each dump as it is, and as each later program left it."""
+
+
+@pytest.fixture(params=OLD, ids=lambda one: f"{one[0].stem}, tables {one[1]}")
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return restored(request.param, tmp_path)
+    dump, version = request.param
+    return brought_to(version, restored(dump, tmp_path))
 
 
 @pytest.fixture
@@ -121,6 +153,17 @@ def test_work_goes_on_in_an_upgraded_database(old: Path) -> None:
     assert [event["seq"] for event in events_of(database)][head:] == list(range(head + 1, head + 6))
 
 
+def test_what_an_old_database_holds_can_be_archived_and_redacted(old: Path) -> None:
+    world = World(opened(old))
+    request = Request("after-the-upgrade", "checkpoint_resume", "digest")
+    world.do(lambda tx, scope: requests.keep(tx, scope, request, 1, "Schema"))
+    world.do(lambda tx, scope: archive.archive(tx, scope, "Stream-A"))
+    done = world.do(lambda tx, scope: redact.redact(tx, scope, 1, "title"))
+    assert (done.checkpoints, done.answers) == (1, 1)
+    assert world.event_types()[-2:] == ["stream.archived", "task.redacted"]
+    assert "Schema" not in str(contents(old))
+
+
 OF_A_STREAM = "FROM tasks WHERE workspace_id = 1 AND stream_id = 'A'"
 
 
@@ -133,6 +176,7 @@ OF_A_STREAM = "FROM tasks WHERE workspace_id = 1 AND stream_id = 'A'"
             "tasks_in_progress",
         ),
         (f"SELECT id {OF_A_STREAM} AND files <> '[]'", "tasks_with_files"),
+        ("SELECT request_id FROM requests WHERE created_at < '2026'", "requests_by_time"),
     ],
 )
 def test_an_upgrade_makes_the_indexes_that_reads_rely_on(
@@ -175,7 +219,7 @@ OLDER_PROGRAM = """
 import sys
 from pathlib import Path
 from task_copilot.database import sqlite, store
-sqlite.SCHEMA_VERSION = store.SCHEMA_VERSION = 1
+sqlite.SCHEMA_VERSION = store.SCHEMA_VERSION = int(sys.argv[2])
 from integration.test_migrations import opened
 from support import World, table
 from task_copilot.errors import SchemaMismatch
@@ -192,10 +236,14 @@ print(len(table(database, "tasks")))
 """
 
 
-def test_a_process_of_the_older_version_stops_writing_and_can_still_read(first: Path) -> None:
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_a_process_of_the_older_version_stops_writing_and_can_still_read(
+    first: Path, version: int
+) -> None:
+    brought_to(version, first)
     tests = str(Path(__file__).parents[1])
     with subprocess.Popen(
-        [sys.executable, "-c", OLDER_PROGRAM, str(first)],
+        [sys.executable, "-c", OLDER_PROGRAM, str(first), str(version)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -203,7 +251,7 @@ def test_a_process_of_the_older_version_stops_writing_and_can_still_read(first: 
     ) as older:
         assert older.stdout is not None
         assert older.stdout.readline() == "ready\n"
-        assert versions(first)[0] == 1
+        assert versions(first)[0] == version
         newer = World(opened(first))
         newer.task("by the newer program")
         said, _ = older.communicate("go on\n", timeout=60)
@@ -230,23 +278,25 @@ def upgrade_and_crash(path: Path, place: str, crash: Callable[[], None]) -> None
     def crashing(*_given: object, **_named: object) -> None:
         crash()
 
-    owner: Any = {"create_index": op, "mark_migrated": sqlite}[place]
+    owner: Any = sqlite if place == "mark_migrated" else op
     setattr(owner, place, crashing)
     opened(path)
 
 
 @pytest.mark.parametrize("crash", [fail, end], ids=["exception", "SIGKILL"])
-@pytest.mark.parametrize("place", ["create_index", "mark_migrated"])
+@pytest.mark.parametrize("place", ["create_table", "create_index", "mark_migrated"])
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
 def test_an_upgrade_that_breaks_off_leaves_the_old_database_whole(
-    first: Path, place: str, crash: Callable[[], None]
+    first: Path, version: int, place: str, crash: Callable[[], None]
 ) -> None:
+    brought_to(version, first)
     before = contents(first)
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=upgrade_and_crash, args=(first, place, crash))
     process.start()
     process.join(60)
     assert process.exitcode == (1 if crash is fail else -signal.SIGKILL)
-    assert versions(first) == (1, "0001")
+    assert versions(first) == (version, f"{version:04d}")
     assert contents(first) == before
     opened(first)
     assert versions(first) == (SCHEMA_VERSION, f"{SCHEMA_VERSION:04d}")

@@ -70,6 +70,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.overview",
         "task_copilot.redact",
         "task_copilot.redacted",
+        "task_copilot.requests",
         "task_copilot.stream_*",
         "task_copilot.streams",
         "task_copilot.task_*",
