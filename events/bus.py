@@ -44,6 +44,14 @@ class Bus:
         else:
             self.refresh()
 
+    def restart(self, state: LogState) -> None:
+        """Begins anew at `state`, after the database has become another one; what is being
+        read of the old one is not delivered."""
+        self.epoch = state.epoch
+        self.window = Window(state.head)
+        self.refresh()
+        self._wake()
+
     def refresh(self) -> None:
         """Reads what the log has after the head, however often this is called meanwhile."""
         self._again = True
@@ -69,9 +77,11 @@ class Bus:
             self.window = Window(rows[-1].seq)
 
     async def _read(self, position: int) -> Sequence[LogRow]:
+        epoch = self.epoch
         while True:
             try:
-                return await self._read_after(position)
+                rows = await self._read_after(position)
+                return rows if epoch == self.epoch else ()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 report(logger, "The event log cannot be read; listeners wait.", error)
                 await asyncio.sleep(READ_AGAIN_SECONDS)
