@@ -45,6 +45,7 @@ class Sandbox:
             f"{ENVIRONMENT_PREFIX}DATABASE_URL": self.settings.database_url,
             f"{ENVIRONMENT_PREFIX}PORT": str(self.port),
             f"{ENVIRONMENT_PREFIX}WORKSPACE": WORKSPACE,
+            "XDG_DATA_HOME": str(self.folder / "data"),
         }
 
     @property

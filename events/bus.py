@@ -145,10 +145,14 @@ class Bus:
                 raise NewEpoch
             return page
 
-    async def close(self) -> None:
-        """Stops reading, and wakes listeners so that they see `closed` and end."""
+    def end(self) -> None:
+        """Wakes listeners so that they see `closed` and end."""
         self.closed = True
         self._wake()
+
+    async def close(self) -> None:
+        """`end`, and stops reading."""
+        self.end()
         if self._catching_up is not None:
             self._catching_up.cancel()
             await asyncio.gather(self._catching_up, return_exceptions=True)

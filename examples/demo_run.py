@@ -141,7 +141,10 @@ async def _server(folder: Path) -> AsyncIterator[tuple[Call, int]]:
     port = _free_port()
     settings = ["--database-url", str(_url(folder)), "--port", str(port), "--workspace", "web-shop"]
     parameters = StdioServerParameters(
-        command=sys.executable, args=["-m", "task_copilot", *settings], cwd=folder
+        command=sys.executable,
+        args=["-m", "task_copilot", *settings],
+        env={"XDG_DATA_HOME": str(folder / "data")},
+        cwd=folder,
     )
     with _log(folder).open("w", encoding="utf-8") as log:
         transport = stdio_client(parameters, errlog=log)

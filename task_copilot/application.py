@@ -6,19 +6,26 @@ Imported after the first answer, since what it imports takes longer than that an
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+from sqlalchemy import URL
 
 from task_copilot import archive, checkpoints, requests
+from task_copilot.announced import verify
 from task_copilot.clock import Clock, minutes_after
 from task_copilot.database.portions import in_portions
-from task_copilot.database.store import Database, open_database
+from task_copilot.database.sqlite import file_of
+from task_copilot.database.store import Database, Surroundings, open_database, parse_url
 from task_copilot.errors import report
 from task_copilot.events import log, retention
-from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogRow
-from task_copilot.events.pages import LogPages
 from task_copilot.hub import Hub
+from task_copilot.leader import held
+from task_copilot.places import Places
 from task_copilot.settings import Settings
+from task_copilot.succession import Succession
+from task_copilot.wakeup import WakeUpSender
 
 logger = logging.getLogger(__name__)
 
@@ -29,36 +36,39 @@ MINUTES_OF_A_DAY = 24 * 60
 
 
 class Application:
-    """Started in the event loop; `hub` is None where another process has that role."""
+    """Started in the event loop; `hub` is None while another process has that role."""
 
     def __init__(self, database: Database[LogRow], settings: Settings, clock: Clock) -> None:
         self.database = database
-        self.hub: Hub | None = None
         self._settings = settings
         self._clock = clock
-        self._bus: Bus | None = None
+        self._succession = Succession(database, settings, clock, places_of(database.url))
         self._sweeper: asyncio.Task[None] | None = None
-        database.start(self._publish)
+        self._loop = asyncio.get_running_loop()
+        database.on_replaced = self._begin_anew
+        database.start(self._succession.publish)
 
-    def _publish(self, rows: list[LogRow]) -> None:
-        if self._bus is not None:
-            self._bus.publish(rows)
+    def _begin_anew(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the listeners
+            self._loop.call_soon_threadsafe(self._succession.begin_anew)
 
-    async def serve(self) -> None:
-        """Becomes the hub if no other process is; says on stderr what came of it."""
-        state = await self.database.read(log.state)
-        bus = Bus(state, LogPages(self.database))
-        self._bus = bus
-        bus.refresh()  # what was committed since the state was read
-        hub = Hub(self._settings, bus, self._clock, self.database)
-        if await hub.start():
-            self.hub = hub
-            logger.info("Events: %s/ws", hub.address.replace("http", "ws", 1))
-            self._sweeper = asyncio.create_task(self._sweep())
-            self.database.watch(bus.refresh)
-        else:
-            self._bus = None
-            await bus.close()
+    @property
+    def hub(self) -> Hub | None:
+        """What serves events and HTTP, as far as that is this process."""
+        return self._succession.hub
+
+    @property
+    def takeovers(self) -> int:
+        """How many hubs the database has had up to this one; 0 where this process is none."""
+        return self._succession.takeovers
+
+    async def serve(self) -> bool:
+        """Waits until no other process is the hub, and becomes it. Returns True when it serves,
+        False where it never can; what came of it is said on stderr."""
+        if not await self._succession.lead():
+            return False
+        self._sweeper = asyncio.create_task(self._sweep())
+        return True
 
     async def _sweep(self) -> None:
         while True:
@@ -110,19 +120,41 @@ class Application:
         """Ends the hub in order and the commit under way; keeps nobody waiting."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self.hub is not None:
-            await self.hub.stop()
-        if self._bus is not None:
-            await self._bus.close()
+        await self._succession.close()
         with contextlib.suppress(TimeoutError):
             await self.database.close(timeout=0.1)
 
 
+def places_of(url: URL) -> Places:
+    """Where the processes on the database at `url` find each other."""
+    return Places.of(file_of(url))
+
+
 def open_blocking(settings: Settings, clock: Clock) -> Database[LogRow]:
     """The database, its tables up to date; raises StorageError. Blocking."""
+    places = places_of(parse_url(settings.database_url))
+    around: Surroundings[LogRow] = Surroundings(
+        alone=lambda: _alone(places.opening),
+        verify=lambda database: verify(database, places.announced),
+        committed=WakeUpSender(places.runtime).send,
+    )
     return open_database(
         settings.database_url,
         number=log.number,
         durability=settings.durability,
         clock=clock,
+        surroundings=around,
     )
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keeps other processes from opening the database meanwhile, where that is possible."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(path))
+        except OSError as error:
+            # It is needed only where a deleted database is made again by several at once, and
+            # who cannot lock here says already that it cannot serve.
+            logger.info("Opening the database without a lock: %s", error)
+        yield

@@ -1,10 +1,7 @@
 """The command line. Without a command it is the stdio server that an agent starts."""
 
-import gc
-import ipaddress
 import logging
 import math
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import Field
@@ -12,7 +9,7 @@ from typing import Any
 
 import click
 
-from task_copilot import __version__, commands
+from task_copilot import __version__, commands, launch
 from task_copilot.settings import (
     Settings,
     declared,
@@ -127,26 +124,20 @@ def main(context: click.Context, /, **given: Any) -> None:
 
 main.add_command(commands.archive)
 main.add_command(commands.redact)
+main.add_command(commands.serve)
 
 
 def _serve(settings: Settings) -> None:
-    _require_loopback(settings.host)
+    launch.require_loopback(settings.host)
     if sys.stdin is not None and sys.stdin.isatty():
         _welcome(settings)
-    _run(settings)
+    launch.run(settings, _load)
 
 
-def _require_loopback(host: str) -> None:
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise click.BadParameter(
-            f"{host!r} is not a loopback address. Events can be read by whoever reaches the "
-            "port, so it is served on 127.0.0.1, ::1 or localhost only.",
-            param_hint="--host (TASK_COPILOT_HOST)",
-        )
+def _load() -> launch.Serve:
+    from task_copilot.server import serve
+
+    return serve
 
 
 def _welcome(settings: Settings) -> None:
@@ -157,24 +148,3 @@ def _welcome(settings: Settings) -> None:
         version=__version__, host=settings.host, port=settings.port, database_url=shown
     )
     click.echo(text, err=True)
-
-
-def _run(settings: Settings) -> None:
-    # The garbage collector would go through the half-made modules a dozen times.
-    gc.disable()
-    import asyncio
-
-    from task_copilot.errors import TaskCopilotError
-    from task_copilot.server import serve
-
-    gc.enable()
-    gc.freeze()
-    try:
-        asyncio.run(serve(settings))
-    except TaskCopilotError as error:
-        raise click.UsageError(str(error)) from None
-    finally:
-        logging.shutdown()
-    # Taking the interpreter down costs 0.2 s of the half second that a client waits; all
-    # that matters is on disk since each call was answered.
-    os._exit(0)

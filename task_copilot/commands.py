@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from task_copilot import launch
 from task_copilot.errors import InvalidInput, NotFound, StorageError, TaskCopilotError
 from task_copilot.settings import Settings
 
@@ -166,3 +167,27 @@ def _scrub(database: "Database[LogRow]") -> None:
         raise StorageError(f"{SEVERAL_SESSIONS}, and longer. {error}") from None
     if not clean:
         click.echo(f"task-copilot: {SEVERAL_SESSIONS}.", err=True)
+
+
+@click.command()
+@click.pass_obj
+def serve(settings: Settings) -> None:
+    """Serve events and HTTP without an agent.
+
+    For listeners that outlive the agents' sessions. As long as another process serves the
+    database, this one waits to take its place. Ctrl+C ends it.
+    """
+    from task_copilot.database.store import parse_url
+
+    launch.require_loopback(settings.host)
+    try:
+        parse_url(settings.database_url)
+    except TaskCopilotError as error:
+        raise Refusal(str(error)) from None
+    launch.run(settings, _load_serve)
+
+
+def _load_serve() -> launch.Serve:
+    from task_copilot.standalone import serve
+
+    return serve

@@ -5,6 +5,7 @@
     │   └── NotFound        an id that names nothing here; the message says what does exist
     └── StorageError        the database cannot do it now; nothing was written
         ├── StorageBusy     other processes held the write lock for too long
+        ├── StorageReadOnly the database may be read only
         └── SchemaMismatch  the database belongs to another version of the program
 
 A message is one or two short sentences for the person or agent who can mend it, without
@@ -42,6 +43,10 @@ class StorageBusy(StorageError):
     """Other processes kept the write lock for the whole time that a write may wait."""
 
     code = "STORAGE_BUSY"
+
+
+class StorageReadOnly(StorageError):
+    """The database may be read and not written."""
 
 
 class SchemaMismatch(StorageError):

@@ -6,14 +6,13 @@ import errno
 import logging
 import socket
 from collections.abc import Iterator
-from enum import Enum
+from typing import Any
 
-import httpx2
 import uvicorn
 from starlette.types import ASGIApp
+from websockets.exceptions import InvalidState
 
 from task_copilot.api.endpoint import Context
-from task_copilot.api.events import SERVICE
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
 from task_copilot.events.bus import Bus
@@ -21,6 +20,7 @@ from task_copilot.events.feed import Feed
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
+from task_copilot.ports import Holder, bind, holder_of, in_url
 from task_copilot.protocols import ImpatientHttp, PatientWebSocket
 from task_copilot.settings import Settings
 from task_copilot.web import build_app
@@ -30,19 +30,22 @@ logger = logging.getLogger(__name__)
 PORTS_TRIED = 10
 """The wanted port and the nine after it: 9090 to 9099."""
 
-PROBE_SECONDS = 2.0
-STOP_SECONDS = 0.15
-"""Listeners get their close code within this time when the hub stops; Claude Code kills a
+LAST_PORT = 65_535
+
+ENDING_SECONDS = 0.5
+"""The system frees the port of a process that was killed a moment after its lock; for so long
+a port where nobody answers is taken for one of those."""
+
+BIND_AGAIN_SECONDS = 0.003
+
+STOP_SECONDS = 0.1
+"""How long listeners may take for their close code when the hub stops; Claude Code kills a
 server half a second after it asked it to end."""
 
-BACKLOG = 256
+STOP_LOOK_SECONDS = 0.005
 
-
-class Holder(Enum):
-    """Who has a port that could not be bound."""
-
-    SAME_DATABASE = "another Task Copilot process on this database"
-    OTHER = "another program"
+CUT_OFF_SECONDS = 1.0
+"""How long they may take where the hub goes on: there is no hurry then."""
 
 
 class _Server(uvicorn.Server):
@@ -67,16 +70,18 @@ class Hub:
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._listening: socket.socket | None = None
+        self._said = ""
         self.port: int | None = None
         self.takeovers = 1
 
     @property
     def address(self) -> str:
         """Where events and HTTP are served."""
-        return f"http://{_in_url(self._settings.host)}:{self.port}"
+        return f"http://{in_url(self._settings.host)}:{self.port}"
 
     async def start(self) -> bool:
-        """Binds a port and serves; False if another process serves this database already."""
+        """Binds a port and serves. False if there is none to be had; that is said once,
+        however often this is tried."""
         listening = await self._bind()
         if listening is None:
             return False
@@ -114,90 +119,110 @@ class Hub:
 
     async def _bind(self) -> socket.socket | None:
         wanted = self._settings.port
-        for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
+        for port in range(wanted, min(wanted + PORTS_TRIED, LAST_PORT + 1)):
             try:
-                listening = bind(self._settings.host, port)
+                found = await self._bind_or_holder(port)
             except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    logger.error(  # noqa: TRY400 - expected, no traceback
-                        "Events are not served: %s port %d: %s. The tools work; set "
-                        "TASK_COPILOT_HOST or TASK_COPILOT_PORT.",
-                        *(self._settings.host, port, error.strerror),
-                    )
-                    return None
-                if await self._holder_of(port) is Holder.SAME_DATABASE:
-                    logger.warning(
-                        "Events on port %d are served by another Task Copilot process; the "
-                        "tools of this one work, and listeners get its events there.",
-                        port,
-                    )
-                    return None
-                continue
-            if port != wanted:
-                logger.warning(
-                    "Port %d is held by another program: events are served on port %d.",
-                    *(wanted, port),
-                )
-            return listening
-        logger.error(
-            "Events are not served: ports %d to %d are held by other programs. The tools work; "
-            "set TASK_COPILOT_PORT to a free port.",
-            *(wanted, wanted + PORTS_TRIED - 1),
+                self._say_impossible(port, error)
+                return None
+            if isinstance(found, socket.socket):
+                self._say_where(port)
+                return found
+            if found is Holder.SAME_DATABASE:
+                self._say_served(port)
+                return None
+        self._say(
+            logging.ERROR,
+            f"Events are not served: ports {wanted} to {wanted + PORTS_TRIED - 1} are held by "
+            "other programs. The tools work; set TASK_COPILOT_PORT to a free port.",
         )
         return None
 
-    async def _holder_of(self, port: int) -> Holder:
-        url = f"http://{_in_url(self._settings.host)}:{port}/health"
-        try:
-            async with httpx2.AsyncClient(trust_env=False, timeout=PROBE_SECONDS) as client:
-                answer = (await client.get(url)).json()
-        except (httpx2.HTTPError, ValueError):
-            return Holder.OTHER
-        ours = isinstance(answer, dict) and answer.get("service") == SERVICE
-        if ours and answer.get("epoch") == self._bus.epoch:
-            return Holder.SAME_DATABASE
-        return Holder.OTHER
+    async def _bind_or_holder(self, port: int) -> socket.socket | Holder:
+        """A socket on `port`, or else who has it; raises OSError where it is not that."""
+        host, loop = self._settings.host, asyncio.get_running_loop()
+        deadline = loop.time() + ENDING_SECONDS
+        while True:
+            try:
+                return bind(host, port)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            holder = await holder_of(host, port, self._bus.epoch)
+            if holder is not Holder.NOBODY or loop.time() > deadline:
+                return holder
+            await asyncio.sleep(BIND_AGAIN_SECONDS)
 
-    async def stop(self) -> None:
-        """Closes every listener with 1012, "come back at once", and lets go of the port."""
-        server, self._server = self._server, None
-        if server is None or self._serving is None or self._listening is None:
+    def _say_impossible(self, port: int, error: OSError) -> None:
+        self._say(
+            logging.ERROR,
+            f"Events are not served: {self._settings.host} port {port}: {error.strerror}. The "
+            "tools work; set TASK_COPILOT_HOST or TASK_COPILOT_PORT.",
+        )
+
+    def _say_served(self, port: int) -> None:
+        self._say(
+            logging.WARNING,
+            f"Events on port {port} are served by another Task Copilot process, which keeps its "
+            "lock in another data directory; this one waits for the port.",
+        )
+
+    def _say_where(self, port: int) -> None:
+        wanted = self._settings.port
+        if port != wanted:
+            self._say(
+                logging.WARNING,
+                f"Port {wanted} is held by another program: events are served on port {port}.",
+            )
+
+    def _say(self, level: int, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            logger.log(level, "%s", text)
+
+    def dismiss(self) -> None:
+        """Closes every listener with 1012, "come back at once"; the hub goes on."""
+        if self._server is None:
+            return
+        loop = asyncio.get_running_loop()
+        for connection in tuple(self._server.server_state.connections):
+            _shut(connection)
+            loop.call_later(CUT_OFF_SECONDS, connection.transport.abort)
+
+    def leave(self) -> None:
+        """Closes every listener with 1012 and lets go of the port, at once."""
+        listening, self._listening = self._listening, None
+        if self._server is None or self._serving is None or listening is None:
             return
         # Not `should_exit`: uvicorn looks at it every 0.1 s only.
         self._serving.cancel()
-        await asyncio.gather(self._serving, return_exceptions=True)
-        if server.started:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(server.shutdown(), STOP_SECONDS)
-        for connection in tuple(server.server_state.connections):
-            connection.transport.abort()
-        self._listening.close()
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; raises OSError.
-
-    IPPROTO_TCP is said because asyncio sets TCP_NODELAY only where it is; without that each
-    small frame waits 40 ms for the client's acknowledgement.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR shares the port
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
-        listening.setblocking(False)
-    except OSError:
+        for server in getattr(self._server, "servers", ()):  # none before it has started
+            server.close()
         listening.close()
-        raise
-    return listening
+        for connection in tuple(self._server.server_state.connections):
+            _shut(connection)
+
+    async def stop(self) -> None:
+        """`leave`, and gives the listeners a moment to get what was sent to them."""
+        self.leave()
+        server, self._server = self._server, None
+        if server is None or self._serving is None:
+            return
+        await asyncio.gather(self._serving, return_exceptions=True)
+        state, loop = server.server_state, asyncio.get_running_loop()
+        deadline = loop.time() + STOP_SECONDS
+        # uvicorn tells nobody when the last connection is gone.
+        while (state.connections or state.tasks) and loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(STOP_LOOK_SECONDS)
+        for connection in tuple(state.connections):
+            connection.transport.abort()
 
 
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _shut(connection: Any) -> None:
+    try:
+        connection.shutdown()
+    except InvalidState:  # its client was a moment faster
+        connection.transport.close()
 
 
 def _configuration(app: object, settings: Settings) -> uvicorn.Config:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from task_copilot import __version__
 from task_copilot.clock import system_clock
-from task_copilot.errors import TaskCopilotError, report
+from task_copilot.errors import report
 from task_copilot.location import Location, locate
+from task_copilot.patience import patiently
 from task_copilot.settings import Settings
 from task_copilot.stdio import StdioTransport, serve_stdio
 from task_copilot.tools.adapter import build_server
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from task_copilot.tools.session import ToolSession
 
 logger = logging.getLogger(__name__)
-
-OPEN_AGAIN_SECONDS = 5.0
-"""Pause between two attempts to open a database that cannot be used."""
 
 FIRST_ANSWER_SECONDS = 1.0
 """The hub starts after the first answer, or after this long where no client speaks."""
@@ -102,23 +100,10 @@ async def _serve_hub(process: Process, transport: StdioTransport) -> None:
     with contextlib.suppress(TimeoutError):  # a person in a terminal says nothing
         await asyncio.wait_for(transport.first_answer.wait(), FIRST_ANSWER_SECONDS)
     try:
-        application = await _patiently(process)
+        application = await patiently(process.application, "Events are not served yet.")
         await application.serve()
     except Exception as error:  # noqa: BLE001 - the tools go on
         report(logger, "Events are not served; the tools may still work.", error)
-
-
-async def _patiently(process: Process) -> "Application":
-    """The application, as soon as its database can be used."""
-    said = ""
-    while True:
-        try:
-            return await process.application()
-        except TaskCopilotError as error:
-            if str(error) != said:
-                said = str(error)
-                report(logger, "Events are not served yet.", error)
-        await asyncio.sleep(OPEN_AGAIN_SECONDS)
 
 
 def _current_folder() -> Path:

@@ -4,6 +4,13 @@ import os
 
 import pytest
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _data_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps what is opened in this process out of the user's own data directory."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+
+
 _NOT_RUN = pytest.StashKey[list[str]]()
 
 

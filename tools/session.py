@@ -29,24 +29,27 @@ class ToolSession:
     checkpoints_kept: int
     clock: Clock
     _workspace: Workspace | None = None
+    _generation: int = 0
 
     async def write(self, actor: str, change: Change, request: Request | None = None) -> Answer:
         """Commits `change` in this server's workspace and returns its answer.
 
         A `request` that was answered before gets the same answer again, and nothing is written.
         """
+        database = await self.open_database()
 
         def run(transaction: Transaction) -> Answer:
-            workspace = self._workspace or ensure(transaction, self.location)
-            if workspace is not self._workspace:
-                transaction.after_commit.append(lambda: self._remember(workspace))
+            generation = database.generation
+            known = self._workspace if generation == self._generation else None
+            workspace = known or ensure(transaction, self.location)
+            if workspace is not known:
+                transaction.after_commit.append(lambda: self._remember(workspace, generation))
             return once(transaction, Scope(workspace, actor), change, request)
 
-        database = await self.open_database()
         return await database.write(run)
 
-    def _remember(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def _remember(self, workspace: Workspace, generation: int) -> None:
+        self._workspace, self._generation = workspace, generation
 
     async def read(self, query: Callable[[Connection, Workspace | None], T]) -> T:
         """The result of `query` in one read transaction; no workspace, nothing written yet."""

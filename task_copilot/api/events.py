@@ -29,8 +29,8 @@ from task_copilot.events.requests import (
     filter_of,
 )
 from task_copilot.events.sse import EventStream
+from task_copilot.runtime import SERVICE
 
-SERVICE = "task-copilot"
 RETRY_SECONDS = "5"
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 

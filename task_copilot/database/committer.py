@@ -72,7 +72,10 @@ class Committer(Generic[RowT]):
 
     `number` is called last in each transaction: it gives the waiting events their place in
     the log and returns the rows that others may see after the commit. `translate` turns a
-    driver's error into ours. `dialect` is the module of the database in use, with
+    driver's error into ours. `generation` numbers the files that the database has been
+    in. It is called before and after each transaction: with another number the connection
+    is a new one, and what went into the old file is done again.
+    `dialect` is the module of the database in use, with
     `begin`, `check_unchanged`, `rows_changed`, `version`, `commit` and `rollback` on the
     driver's connection.
     """
@@ -85,12 +88,15 @@ class Committer(Generic[RowT]):
         dialect: ModuleType,
         number: Callable[[Transaction], list[RowT]],
         translate: Callable[[BaseException], BaseException],
+        generation: Callable[[], int] = lambda: 0,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._dialect: Any = dialect
         self._number = number
         self._translate = translate
+        self._current_generation = generation
+        self._generation = 0
         self._connection: Connection | None = None
         self._seen: tuple[int, int] | None = None
         self.times = CommitTimes()
@@ -126,6 +132,20 @@ class Committer(Generic[RowT]):
 
     def _transact(self, taken: list[Operation[Any]], outcomes: list[Outcome]) -> list[RowT]:
         began = time.monotonic()
+        while True:
+            self._keep_up()
+            transaction, rows = self._attempt(taken, outcomes)
+            if self._current_generation() == self._generation:
+                break
+            outcomes.clear()  # they are in a file that nobody will open again
+        self.times.add(time.monotonic() - began)
+        for notify in transaction.after_commit:
+            notify()
+        return rows
+
+    def _attempt(
+        self, taken: list[Operation[Any]], outcomes: list[Outcome]
+    ) -> tuple[Transaction, list[RowT]]:
         connection = self.connection
         driver: Any = connection.connection.driver_connection
         self._dialect.begin(driver)
@@ -135,7 +155,6 @@ class Committer(Generic[RowT]):
             self._run_all(taken, transaction, outcomes, driver)
             rows = self._number(transaction)
             self._dialect.commit(driver)
-            self.times.add(time.monotonic() - began)
         except BaseException:
             with contextlib.suppress(Exception):  # the error that led here says more
                 self._dialect.rollback(driver)
@@ -143,9 +162,7 @@ class Committer(Generic[RowT]):
         finally:
             if connection.in_transaction():  # SQLAlchemy's own account of it
                 connection.rollback()
-        for notify in transaction.after_commit:
-            notify()
-        return rows
+        return transaction, rows
 
     def _run_all(
         self,
@@ -174,10 +191,17 @@ class Committer(Generic[RowT]):
 
     def changed_elsewhere(self) -> bool:
         """Whether anyone but this committer has committed since this was last asked."""
+        self._keep_up()
         driver: Any = self.connection.connection.driver_connection
         # The number only compares with itself on the same connection.
         seen, self._seen = self._seen, (id(driver), self._dialect.version(driver))
         return seen != self._seen
+
+    def _keep_up(self) -> None:
+        generation = self._current_generation()
+        if generation != self._generation:
+            self._generation = generation
+            self._discard_connection()
 
     @property
     def connection(self) -> Connection:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from task_copilot.database.tables import SCHEMA_VERSION
-from task_copilot.errors import SchemaMismatch, StorageBusy, StorageError
+from task_copilot.errors import SchemaMismatch, StorageBusy, StorageError, StorageReadOnly
 
 T = TypeVar("T")
 
@@ -59,7 +60,19 @@ def driver() -> ModuleType:
     )
 
 
-def write_engine(url: URL, *, durability: str) -> Engine:
+def file_of(url: URL) -> Path:
+    """Where the database's file stands, as an absolute path."""
+    name = url.database or ""
+    if name.startswith("file:"):  # SQLite's own kind of address
+        name = unquote(urlsplit(name).path)
+    return Path(name).absolute()
+
+
+def _nothing() -> None:
+    pass
+
+
+def write_engine(url: URL, *, durability: str, on_connect: Callable[[], None] = _nothing) -> Engine:
     """The engine of the one writing connection of this process, which begins with `begin`."""
     engine = _engine(url, poolclass=NullPool, timeout=0)
 
@@ -72,11 +85,12 @@ def write_engine(url: URL, *, durability: str) -> Engine:
         connection.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}")
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("PRAGMA busy_timeout=0")
+        on_connect()
 
     return engine
 
 
-def read_engine(url: URL) -> Engine:
+def read_engine(url: URL, on_connect: Callable[[], None] = _nothing) -> Engine:
     """The engine of the reading connections, which cannot write."""
     engine = _engine(url, poolclass=QueuePool, timeout=READ_WAIT_SECONDS, pool_size=READERS)
 
@@ -84,6 +98,7 @@ def read_engine(url: URL) -> Engine:
     def configure(connection: Any, _record: Any) -> None:
         _configure(connection)
         connection.execute("PRAGMA query_only=ON")
+        on_connect()
 
     @event.listens_for(engine, "begin")
     def begin_reading(connection: Connection) -> None:
@@ -225,6 +240,8 @@ _MEANINGS = {
     "try again",
 }
 
+_CLASSES = {"SQLITE_BUSY": StorageBusy, "SQLITE_READONLY": StorageReadOnly}
+
 
 def translate(error: BaseException, url: URL) -> StorageError | None:
     """What a driver's error means for the user; None if it is a defect of ours."""
@@ -233,5 +250,5 @@ def translate(error: BaseException, url: URL) -> StorageError | None:
     kind = next((known for known in _MEANINGS if name and name.startswith(known)), None)
     if kind is None:
         return None
-    error_class = StorageBusy if kind == "SQLITE_BUSY" else StorageError
+    error_class = _CLASSES.get(kind, StorageError)
     return error_class(f"Nothing was written: {Path(url.database or '')}: {_MEANINGS[kind]}.")

@@ -28,16 +28,18 @@ class Writer(Generic[RowT]):
     """Queues operations for the writing thread and brings their results back.
 
     `publish` is called in the event loop after each commit, before the results arrive,
-    with the new rows of the log.
+    with the new rows of the log; `committed` in the thread, once the results are on their way.
     """
 
     def __init__(
         self,
         committer: Committer[RowT],
         publish: Callable[[list[RowT]], None],
+        committed: Callable[[], None],
     ) -> None:
         self._committer = committer
         self._publish = publish
+        self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._operations: deque[Operation[Any]] = deque()
         self._futures: deque[asyncio.Future[Any]] = deque()
@@ -84,6 +86,8 @@ class Writer(Generic[RowT]):
                 waiting.clear()
             done = [futures.popleft() for _ in outcomes]
             self._loop.call_soon_threadsafe(self._finish, done, outcomes, rows)
+            if rows:
+                self._committed()
         self._committer.close()
 
     def _collect(self, waiting: deque[Operation[Any]], futures: deque[asyncio.Future[Any]]) -> bool:

@@ -217,11 +217,11 @@ async def test_listeners_of_the_first_process_get_the_events_of_all_in_order(
             assert seqs == list(range(2, 102))
 
 
-async def test_a_second_process_says_that_another_serves_the_events(tmp_path: Path) -> None:
+async def test_a_second_process_waits_and_says_who_serves_the_events(tmp_path: Path) -> None:
     async with start_server(tmp_path, log_level="info") as first:
         await first.served()
-        async with start_server(tmp_path, port=first.port) as second:
-            words = (f"port {first.port}", "served by another Task Copilot process")
+        async with start_server(tmp_path, port=first.port, log_level="info") as second:
+            words = (f"process {first.process.pid}", f":{first.port};", "waits to take its place")
             await second.wait_until(lambda: all(word in second.stderr_text() for word in words))
             assert (await second.ok("task_create", title="Works"))["id"] == "TASK-1"
         assert "Works" in await first.text("task_list")
@@ -333,7 +333,9 @@ WRONG: list[tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]] = [
     (("--ping-interval", "nan"), {}, ("--ping-interval",)),
     (("--listener-timeout", "inf"), {}, ("--listener-timeout",)),
     (("--nosuch",), {}, ("No such option", "--nosuch")),
-    (("serve",), {}, ("serve",)),
+    (("nosuch",), {}, ("nosuch",)),
+    (("serve", "now"), {}, ("now",)),
+    (("--host", "0.0.0.0", "serve"), {}, ("--host", "0.0.0.0", "127.0.0.1")),  # noqa: S104
     (("--host", "0.0.0.0"), {}, ("--host", "TASK_COPILOT_HOST", "0.0.0.0", "127.0.0.1")),  # noqa: S104
     (("--host", "::"), {}, ("--host", "'::'", "127.0.0.1")),
     (("--host", "192.168.1.7"), {}, ("--host", "192.168.1.7", "loopback")),

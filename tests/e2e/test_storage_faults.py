@@ -255,7 +255,7 @@ async def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path) ->
         words = ("belongs to another program", "left as it is", "TASK_COPILOT_DATABASE_URL")
         await refuses_everything(mcp, *words)
     assert database.read_bytes() == content
-    assert names_in(tmp_path) == ["project", "theirs.db"]
+    assert names_in(tmp_path) == ["data", "project", "theirs.db"]
 
 
 def names_in(folder: Path) -> list[str]:
@@ -477,6 +477,7 @@ def test_a_first_write_waits_while_another_connection_sets_up_the_database(
 ) -> None:
     # Whoever opens a database first holds it for a moment, be it a reader of this process.
     database = open_database(f"sqlite:///{tmp_path}/tasks.db", number=log.number)
+    database.read_engine.dispose()
     done = threading.Event()
 
     def write() -> str:

@@ -1,0 +1,87 @@
+"""The runtime file: where the hub of a database is, for people, clients and other processes.
+
+Only the hub writes it. One that was killed leaves it behind, so it is a hint: who uses the
+address asks ``/health`` who is there.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SERVICE = "task-copilot"
+
+MAX_BYTES = 65_536
+"""Far more than is ever written; what else stands there is not read to its end."""
+
+_NAMES = {"wakeup_port": "wakeupPort", "started_at": "startedAt"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubRecord:
+    """What the file says. Where nobody serves, `pid`, `port`, `url` and `wakeup_port` are None."""
+
+    takeovers: int
+    """How many hubs this database has had."""
+    epoch: str
+    version: str
+    host: str
+    started_at: str
+    pid: int | None = None
+    port: int | None = None
+    url: str | None = None
+    wakeup_port: int | None = None
+
+
+def write(path: Path, record: HubRecord) -> None:
+    """Puts `record` in the place of what `path` says; raises OSError."""
+    fields = {_NAMES.get(name, name): value for name, value in asdict(record).items()}
+    text = json.dumps({"service": SERVICE, **fields}, indent=1) + "\n"
+    new = path.with_name(f"{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def read(path: Path) -> HubRecord | None:
+    """What `path` says; None where there is no such file, or something else in it."""
+    try:
+        with path.open("rb") as file:
+            found: Any = json.loads(file.read(MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("service") != SERVICE:
+        return None
+    return _record(found)
+
+
+def _record(found: dict[str, Any]) -> HubRecord | None:
+    texts = [found.get(name) for name in ("epoch", "version", "host", "startedAt")]
+    url, pid, takeovers = (found.get(name) for name in ("url", "pid", "takeovers"))
+    ports = [found.get(name) for name in ("port", "wakeupPort")]
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and (url is None or isinstance(url, str))
+        and (pid is None or _is_number(pid, 2**31))
+        and all(port is None or _is_number(port, 65_535) for port in ports)
+        and _is_number(takeovers, 2**53)
+    ):
+        return None
+    epoch, version, host, started_at = map(str, texts)
+    return HubRecord(
+        takeovers=takeovers,  # type: ignore[arg-type] # checked above
+        epoch=epoch,
+        version=version,
+        host=host,
+        started_at=started_at,
+        pid=pid,
+        port=ports[0],
+        url=url,
+        wakeup_port=ports[1],
+    )
+
+
+def _is_number(value: object, maximum: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= maximum

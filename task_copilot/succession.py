@@ -1,0 +1,246 @@
+"""How a process becomes the hub when the one before it has ended, and how it ceases to be it."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable
+from dataclasses import replace
+
+from task_copilot import __version__, runtime
+from task_copilot.announced import AnnouncedFile
+from task_copilot.clock import Clock
+from task_copilot.database.store import Database
+from task_copilot.errors import report
+from task_copilot.events import log
+from task_copilot.events.bus import Bus
+from task_copilot.events.log import LogPage, LogRow, LogState
+from task_copilot.events.pages import LogPages
+from task_copilot.hub import Hub
+from task_copilot.leader import LeaderLock
+from task_copilot.places import Places
+from task_copilot.runtime import HubRecord
+from task_copilot.settings import Settings
+from task_copilot.wakeup import WakeUpReceiver, open_receiver
+
+logger = logging.getLogger(__name__)
+
+TRY_AGAIN_SECONDS = 5.0
+"""Pause between two attempts at what a hub needs and cannot have: a port, the database."""
+
+
+class _NotedPages:
+    """The log as the bus reads it: what listeners get of it is announced first."""
+
+    def __init__(self, succession: "Succession") -> None:
+        self._succession = succession
+        self._pages = LogPages(succession.database)
+
+    async def after(self, position: int) -> LogPage:
+        return await self._succession.checked(self._pages.after(position))
+
+    async def up_to(self, position: int) -> LogPage:
+        return await self._succession.checked(self._pages.up_to(position))
+
+
+class Succession:
+    """Waits for its turn, then holds the bus and the hub until it is closed."""
+
+    def __init__(
+        self, database: Database[LogRow], settings: Settings, clock: Clock, places: Places
+    ) -> None:
+        self.takeovers = 0
+        self.database = database
+        self._settings = settings
+        self._clock = clock
+        self._places = places
+        self._lock = LeaderLock(places.lock)
+        self._announced = AnnouncedFile(places.announced)
+        self._told = LogState("", 0)
+        self._generation = 0
+        self._bus: Bus | None = None
+        self._hub: Hub | None = None
+        self._receiver: WakeUpReceiver | None = None
+        self._record: HubRecord | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._said = ""
+
+    @property
+    def hub(self) -> Hub | None:
+        """What serves, as far as that is this process."""
+        return self._hub if self._record is not None else None
+
+    # Becoming the hub
+
+    async def lead(self) -> bool:
+        """Returns when this process is the hub and serves; False where it never can be,
+        which is said on stderr."""
+        try:
+            await self._lock.acquire(self._say_who_leads)
+        except OSError as error:
+            logger.error(  # noqa: TRY400 - expected, no traceback
+                "Events are not served by this process: the lock %s cannot be made: %s. The "
+                "tools work; make the data directory writable and start again.",
+                *(self._places.lock, error.strerror),
+            )
+            return False
+        bus = self._bus = await self._make_bus()
+        hub = Hub(self._settings, bus, self._clock, self.database)
+        self._hub = hub  # from here on `close` stops it, however far it has come
+        while not await hub.start():  # noqa: ASYNC110 - other programs do not tell of their end
+            await asyncio.sleep(TRY_AGAIN_SECONDS)
+        await self._listen_for_wake_ups(bus)
+        self._make_known(hub)
+        self.database.watch(bus.refresh)  # its first look reads what came since the start
+        logger.info("Events: %s/ws", hub.address.replace("http", "ws", 1))
+        return True
+
+    def _say_who_leads(self) -> None:
+        found = runtime.read(self._places.runtime)
+        who = "another process"
+        if found is not None and found.pid is not None:
+            who = f"process {found.pid} on {found.url}"
+        logger.info("Events are served by %s; this process waits to take its place.", who)
+
+    async def _make_bus(self) -> Bus:
+        return Bus(await self._present_state(), _NotedPages(self))
+
+    async def _present_state(self) -> LogState:
+        """Where the log stands, once it can be read and holds what listeners have had."""
+        while True:
+            try:
+                generation = self.database.generation
+                if found := await self.database.verify():
+                    logger.warning("%s", found)
+                state = await self.database.read(log.state)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                if str(error) != self._said:
+                    self._said = str(error)
+                    report(logger, "Events are not served yet.", error)
+                await asyncio.sleep(TRY_AGAIN_SECONDS)
+                continue
+            if generation == self.database.generation:
+                self._generation = generation
+                self._tell(state)
+                return state
+
+    async def _listen_for_wake_ups(self, bus: Bus) -> None:
+        try:
+            self._receiver = await open_receiver(bus.refresh)
+        except OSError as error:
+            logger.warning("Events of other processes come up to 50 ms later: %s.", error.strerror)
+
+    def _make_known(self, hub: Hub) -> None:
+        before = runtime.read(self._places.runtime)
+        self.takeovers = hub.takeovers = 1 + (before.takeovers if before else 0)
+        self._write_record(
+            HubRecord(
+                takeovers=self.takeovers,
+                epoch=self._told.epoch,
+                version=__version__,
+                host=self._settings.host,
+                started_at=self._clock(),
+                pid=os.getpid(),
+                port=hub.port,
+                url=hub.address,
+                wakeup_port=self._receiver.port if self._receiver else None,
+            )
+        )
+
+    def _write_record(self, record: HubRecord) -> None:
+        self._record = record
+        try:
+            runtime.write(self._places.runtime, record)
+        except OSError as error:
+            logger.warning(
+                "%s cannot be written: %s. Clients do not find the hub there, and events of "
+                "other processes come up to 50 ms later.",
+                *(self._places.runtime, error.strerror),
+            )
+
+    # Bringing events to the bus
+
+    def publish(self, rows: list[LogRow]) -> None:
+        """Takes what this process has committed; nothing happens where it is not the hub."""
+        if self._bus is None:
+            return
+        if self.database.generation != self._generation:
+            self.begin_anew()  # they may be rows of another database than the bus stands for
+            return
+        self._note(rows)
+        self._bus.publish(rows)
+
+    async def checked(self, read: Awaitable[LogPage]) -> LogPage:
+        """A page, empty where it is not of the log that listeners were told of."""
+        told, generation = self._told, self._generation
+        page = await read
+        # What was told before the read is in it, or else the log has been put back.
+        state = page.state
+        if state.epoch != told.epoch or state.head < told.head or generation != self._generation:
+            self.begin_anew()
+            return LogPage(state, [])
+        self._note(page.rows)
+        return page
+
+    def _note(self, rows: list[LogRow]) -> None:
+        """Remembers, before anybody is told, that listeners have had `rows`."""
+        newest = max(rows[0].seq, rows[-1].seq) if rows else 0
+        if newest > self._told.head:
+            self._tell(LogState(self._told.epoch, newest))
+
+    def _tell(self, state: LogState) -> None:
+        self._told = state
+        try:
+            self._announced.note(self._told)
+        except OSError as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                logger.warning(
+                    "%s cannot be written: %s. Listeners would not be told if the database was "
+                    "restored to an older state.",
+                    *(self._places.announced, error.strerror),
+                )
+
+    # Beginning anew with another database
+
+    def begin_anew(self) -> None:
+        """Looks again at where the log stands, and if it has become another one tells all
+        listeners to come back and begin anew."""
+        if self._bus is not None and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        generation, told = self._generation, self._told
+        state = await self._present_state()
+        if self._bus is None or self._hub is None:
+            return
+        if (generation, state.epoch) == (self._generation, told.epoch) and state.head >= told.head:
+            self._bus.refresh()
+            return
+        self._hub.dismiss()
+        self._bus.restart(state)
+        if self._record is not None:
+            self._write_record(replace(self._record, epoch=state.epoch))
+
+    # Ceasing to be it
+
+    async def close(self) -> None:
+        """Lets the next process be the hub, then gives the listeners a moment to leave."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        hub, self._hub = self._hub, None
+        bus, self._bus = self._bus, None
+        if bus is not None:
+            bus.end()  # who listens over HTTP gets the end of the answer
+        if hub is not None:
+            hub.leave()
+        if self._receiver is not None:
+            self._receiver.close()
+        if self._record is not None:
+            nobody = replace(self._record, pid=None, port=None, url=None, wakeup_port=None)
+            self._write_record(nobody)
+        self._lock.release()
+        self._announced.close()
+        if hub is not None:
+            await hub.stop()
+        if bus is not None:
+            await bus.close()
