@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench docs lock clean
+.PHONY: help demo test torture lint bench docs lock clean
 
 # The Python that .venv is made with (3.11 or later): make demo PYTHON=/path/to/python3.12
 PYTHON ?= python3
@@ -30,6 +30,9 @@ lint: .venv/.dev ## ruff and mypy
 
 test: lint ## lint, then every test (make test ARGS="-k streams" for some)
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+torture: .venv/.dev ## the long form of the tests that kill servers (TORTURE_KILLS, TORTURE_SEED)
+	TORTURE_KILLS=$(or $(TORTURE_KILLS),50) $(PY) -m pytest -n 0 $(or $(ARGS),tests/e2e/test_torture.py)
 
 bench: .venv/.dev ## the measurements, printed as tables
 	@$(PY) -m benchmarks $(ARGS)

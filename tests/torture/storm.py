@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from torture.agents import Agent, Ledger
 from torture.listening import Listening, Payload, one_of_each
 
 AGENTS = 4
-CATCH_UP_SECONDS = 20.0
+CATCH_UP_SECONDS = 60.0
 START_SECONDS = 60.0
 FIRST_CALLS = 20
 """Answered calls before the first kill, and at least as many after each."""
@@ -63,6 +64,7 @@ class Storm:
         self._port = free_port()
         self._ledger = Ledger()
         self._stopping = asyncio.Event()
+        self._over = threading.Event()
         self._agents = [
             Agent(number, self._ledger, random.Random(seed + number), self._new_server)
             for number in range(AGENTS)
@@ -90,11 +92,12 @@ class Storm:
             await self._kill_all_in_turn([*listening, *working, pruning])
             self._stopping.set()
             await self._join(working)
-            pruning.cancel()
-            await asyncio.gather(pruning, return_exceptions=True)
+            self._over.set()
+            await pruning
             await self._settle(listening)
         finally:
-            for task in (*listening, *working, pruning):
+            self._over.set()
+            for task in (*listening, *working):
                 task.cancel()
             await asyncio.gather(*listening, *working, pruning, return_exceptions=True)
         self.report.seconds = time.monotonic() - began
@@ -116,7 +119,7 @@ class Storm:
         async with asyncio.timeout(START_SECONDS):
             while self._ledger.answered < wanted:
                 for task in tasks:
-                    if task.done():
+                    if task.done() and task.exception():
                         task.result()
                 await asyncio.sleep(0.005)
 
@@ -142,22 +145,19 @@ class Storm:
     # --- retention ---
 
     async def _keep_pruning(self) -> None:
-        """Keeps only the newest events, and remembers what it removed."""
-        if not self._prune:
-            await asyncio.Event().wait()
-        database = None
-        try:
-            while True:
-                await asyncio.sleep(PRUNE_PAUSE_SECONDS)
-                if database is None:
-                    if not (self._folder / "tasks.db").exists():
-                        continue
-                    database = await asyncio.to_thread(database_at, self._folder)
-                await asyncio.to_thread(database.write_now, self._prune_some)
-        finally:
-            if database is not None:
-                database.committer.close()
-                database.read_engine.dispose()
+        """Keeps only the newest events until the agents have ended."""
+        if self._prune:
+            await asyncio.to_thread(self._prune_in_a_thread)
+
+    def _prune_in_a_thread(self) -> None:
+        while not (self._folder / "tasks.db").exists():
+            if self._over.wait(PRUNE_PAUSE_SECONDS):
+                return
+        database = database_at(self._folder)
+        while not self._over.wait(PRUNE_PAUSE_SECONDS):
+            database.write_now(self._prune_some)
+        database.committer.close()
+        database.read_engine.dispose()
 
     def _prune_some(self, transaction: Transaction) -> None:
         connection = transaction.connection
