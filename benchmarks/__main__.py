@@ -14,8 +14,10 @@ with --check also if a target is missed; without, missed targets are only shown.
 """
 
 import argparse
+import os
 import shlex
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import replace
@@ -101,4 +103,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with tempfile.TemporaryDirectory(prefix="task-copilot-bench-") as data:
+        os.environ["XDG_DATA_HOME"] = data  # nothing of a run is in the user's own data directory
+        code = main()
+    sys.exit(code)

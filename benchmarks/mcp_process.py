@@ -80,6 +80,10 @@ class McpProcess:
             if stream is not None:
                 stream.close()
 
+    def fileno(self) -> int:
+        """Where answers come from, for a selector."""
+        return self._out
+
     def write(self, data: bytes) -> None:
         """Writes all of `data`."""
         with memoryview(data) as view:
@@ -153,7 +157,7 @@ def each_alone(server: McpProcess, requests: Iterable[bytes]) -> list[float]:
         server.write(request)
         answers.append(server.read_line())
         taken.append(time.perf_counter() - start)
-    _check(answers)
+    check(answers)
     return taken
 
 
@@ -173,11 +177,12 @@ def side_by_side(server: McpProcess, lanes: Sequence[Sequence[bytes]]) -> float:
         following = (next(waiting[json.loads(one)["id"] % len(lanes)], b"") for one in found)
         server.write(b"".join(following))
     taken = time.perf_counter() - start
-    _check(answers)
+    check(answers)
     return total / taken
 
 
-def _check(answers: Iterable[bytes]) -> None:
+def check(answers: Iterable[bytes]) -> None:
+    """Raises RuntimeError if one of the answers is an error."""
     for answer in answers:
         if b'"isError":true' in answer or b'"error":' in answer[:60]:
             raise RuntimeError(f"a measured call has failed: {answer.decode()[:500]}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from benchmarks.clocked_server import COMMITS
 from task_copilot.settings import ENVIRONMENT_PREFIX, Settings
 
 SERVER = [str(Path(sys.executable).with_name("task-copilot"))]
@@ -28,10 +29,19 @@ class Sandbox:
     port: int
 
     @property
+    def database(self) -> Path:
+        return self.folder / "bench.db"
+
+    @property
+    def commits(self) -> Path:
+        """Where clocked servers note their commits."""
+        return self.folder / "commits"
+
+    @property
     def settings(self) -> Settings:
         """The server's settings, for code that opens the database itself."""
         return Settings(
-            database_url=f"sqlite:///{self.folder / 'bench.db'}",
+            database_url=f"sqlite:///{self.database}",
             port=self.port,
             workspace=WORKSPACE,
         )
@@ -45,7 +55,7 @@ class Sandbox:
             f"{ENVIRONMENT_PREFIX}DATABASE_URL": self.settings.database_url,
             f"{ENVIRONMENT_PREFIX}PORT": str(self.port),
             f"{ENVIRONMENT_PREFIX}WORKSPACE": WORKSPACE,
-            "XDG_DATA_HOME": str(self.folder / "data"),
+            COMMITS: str(self.commits),
         }
 
     @property

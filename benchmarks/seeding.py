@@ -1,4 +1,4 @@
-"""Large databases, written straight into the tables.
+"""Large databases: tasks written straight into the tables, events through the program's own log.
 
 What the program itself keeps in step is kept so here: a stream's row counts its tasks.
 """
@@ -14,7 +14,12 @@ from benchmarks.sandbox import WORKSPACE, Sandbox
 from task_copilot.application import open_blocking
 from task_copilot.clock import system_clock
 from task_copilot.database import sqlite
+from task_copilot.database.store import Database
 from task_copilot.database.tables import streams, tasks, workspaces
+from task_copilot.database.transaction import Transaction
+from task_copilot.events import log
+from task_copilot.events.log import LogRow
+from task_copilot.events.types import TaskStatusChanged
 
 STATUSES = ("pending", "in_progress", "blocked", "completed")
 
@@ -22,14 +27,53 @@ STATUSES = ("pending", "in_progress", "blocked", "completed")
 @contextmanager
 def seeding(sandbox: Sandbox) -> Iterator[Connection]:
     """A transaction on the new database of `sandbox`, whose workspace exists with number 1."""
-    database = open_blocking(sandbox.settings, system_clock)
-    with database.write_engine.connect() as connection, connection.begin():
+    with (
+        opened(sandbox) as database,
+        database.write_engine.connect() as connection,
+        connection.begin(),
+    ):
         sqlite.begin(connection.connection.driver_connection)
         row = {"id": 1, "name": WORKSPACE, "path": None, "created_at": system_clock()}
         connection.execute(insert(workspaces), row)
         yield connection
-    database.read_engine.dispose()
-    database.write_engine.dispose()
+
+
+@contextmanager
+def opened(sandbox: Sandbox) -> Iterator[Database[LogRow]]:
+    """The database of `sandbox`, which is made where there is none."""
+    database = open_blocking(sandbox.settings, system_clock)
+    try:
+        yield database
+    finally:
+        database.committer.close()
+        database.read_engine.dispose()
+        database.write_engine.dispose()
+
+
+def add_events(database: Database[LogRow], count: int) -> int:
+    """Commits `count` events of the usual size at once; the number of the last."""
+
+    def append(transaction: Transaction) -> int:
+        for place in range(count):
+            log.append(transaction, _event(place, transaction.now), "bench")
+        return log.state(transaction.connection).head + count
+
+    return database.write_now(append)
+
+
+def _event(place: int, now: str) -> TaskStatusChanged:
+    return TaskStatusChanged(
+        workspace=WORKSPACE,
+        task_id=f"TASK-{place % 100}",
+        task_title="Implement the types",
+        parent_id=None,
+        stream_id="Stream-A",
+        assigned_agent="me",
+        old_status="pending",
+        new_status="in_progress",
+        blocked_reason=None,
+        status_changed_at=now,
+    )
 
 
 def add_stream(

@@ -116,10 +116,11 @@ class Bus:
                 page = await self._read(self._pages.after, self.head)
             except NewEpoch:
                 continue
-            if not page.rows:
+            if page.rows:
+                self._take(page.rows)
+                self._wake()
+            if not page.rows or self.head >= page.state.head:
                 return
-            self._take(page.rows)
-            self._wake()
 
     def _take(self, rows: Sequence[LogRow]) -> None:
         if not self.window.extend(rows):
@@ -169,12 +170,16 @@ class Bus:
         for wake in tuple(self._wakers):
             wake()
 
+    def at_hand(self, position: int, limit: int) -> Stretch | None:
+        """The next events after `position`, at most `limit`; None where memory has not all."""
+        rows = self.window.after(position, limit)
+        return None if rows is None else Stretch(rows, rows[-1].seq if rows else position)
+
     async def after(self, position: int, limit: int) -> Stretch:
         """The next events after `position`: at most `limit` from memory, or else a page of
         the log. Raises NewEpoch."""
-        rows = self.window.after(position, limit)
-        if rows is not None:
-            return Stretch(rows, rows[-1].seq if rows else position)
+        if (found := self.at_hand(position, limit)) is not None:
+            return found
         async with self._turns:
             page = await self._read(self._pages.after, position)
         # With no row left, all that the log had up to its head is gone.

@@ -10,7 +10,7 @@ with each call.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from task_copilot import jsontext
@@ -161,15 +161,16 @@ class Listener:
         self.subscriptions.remove(topics)
         return Unsubscribed(topics=topics, active_subscriptions=len(self.subscriptions))
 
-    def frames(self, stretch: Stretch, now: str) -> list[str]:
+    def frames(self, stretch: Stretch, clock: Callable[[], str]) -> list[str]:
         """The frames of the next `stretch` of the log: what this listener asked for, and what
-        it can no longer have."""
+        it can no longer have. `clock` is asked where a frame has a time of its own."""
         items = self.reader.items(stretch)
         if self.batch is None:
             return [
-                item.frame if isinstance(item, LogRow) else gap_frame(item, now) for item in items
+                item.frame if isinstance(item, LogRow) else gap_frame(item, clock())
+                for item in items
             ]
-        return _batches(items, self.batch.max_events, now)
+        return _batches(items, self.batch.max_events, clock())
 
     def ping(self, state: LogState, now: str) -> str:
         """A ping; its ``seq`` says up to where this listener has everything."""

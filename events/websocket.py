@@ -63,7 +63,13 @@ class Connection(Protocol):
         """Bytes that wait for the client to read."""
 
     async def send_texts(self, texts: Sequence[str]) -> None:
-        """Sends text messages with one write, once the client has read most of what waits."""
+        """Sends text messages, each once the client has read most of what waits."""
+
+    def takes_more(self) -> bool:
+        """Whether the client has read most of what waits."""
+
+    def write_texts(self, texts: Sequence[str]) -> None:
+        """The same as `send_texts` while `takes_more`, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +179,13 @@ class _Session:
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         self._sending = False
+        self._idle = False
+        self._error: Exception | None = None
         self._progress = self._heard
 
     async def run(self, receive: Receive) -> None:
         """Serves the connection until either side ends it."""
-        self._bus.add_waker(self._wake.set)
+        self._bus.add_waker(self._woken)
         tasks = [
             asyncio.create_task(work)
             for work in (self._receive(receive), self._deliver(), self._watch())
@@ -185,7 +193,7 @@ class _Session:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._bus.remove_waker(self._wake.set)
+            self._bus.remove_waker(self._woken)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -243,6 +251,8 @@ class _Session:
     async def _deliver(self) -> None:
         while True:
             await self._answer()
+            if self._error is not None:
+                raise self._error
             if self._bus.epoch != self._epoch:
                 raise NewEpoch
             if self._listener.listening and self._listener.position < self._bus.head:
@@ -251,7 +261,33 @@ class _Session:
                 continue
             self._wake.clear()
             if not self._replies:
+                self._idle = True
                 await self._wake.wait()
+                self._idle = False
+
+    def _woken(self) -> None:
+        try:
+            if self._deliver_at_once():
+                return
+        except Exception as error:  # noqa: BLE001 - it ends this listener, not the others' turn
+            self._error = error
+        self._wake.set()
+
+    def _deliver_at_once(self) -> bool:
+        """Sends what is new without a turn of the event loop, where nothing else is under way
+        and the socket takes it: with a hundred listeners most of an event's time would go into
+        waking their tasks. Whether there is nothing left to do."""
+        listener, connection = self._listener, self._connection
+        if not self._idle or self._wake.is_set() or connection is None or listener.batch:
+            return False
+        if not listener.listening or self._bus.epoch != self._epoch:
+            return False
+        stretch = self._bus.at_hand(listener.position, ROWS_AT_ONCE)
+        if stretch is None or not connection.takes_more():
+            return False
+        if texts := listener.frames(stretch, self._clock):
+            connection.write_texts(texts)
+        return listener.position >= self._bus.head
 
     async def _answer(self) -> None:
         while self._replies:
@@ -278,7 +314,7 @@ class _Session:
         limit = ROWS_AT_ONCE if batch is None else max(ROWS_AT_ONCE, batch.max_events)
         stretch = await self._bus.after(self._listener.position, limit)
         await self._answer()  # a pattern that came meanwhile is acknowledged before its events
-        if texts := self._listener.frames(stretch, self._clock()):
+        if texts := self._listener.frames(stretch, self._clock):
             await self._send_texts(texts)
         # A socket that takes everything would otherwise keep the event loop to itself.
         await asyncio.sleep(0)

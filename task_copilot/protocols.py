@@ -76,6 +76,22 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
             raise ConnectionResetError("the listener has gone")
         self.transport.write(b"".join(parts))
 
+    def takes_more(self) -> bool:
+        """Whether the client has read most of what waits, and is there."""
+        ended = self.disconnected or self.close_sent or self.transport.is_closing()
+        return self.writable.is_set() and not ended
+
+    def write_texts(self, texts: Sequence[str]) -> None:
+        """Sends text messages at once; only while `takes_more`."""
+        self.transport.write(b"".join(map(framed, texts)))
+
+    async def send(self, message: Any) -> None:
+        """ASGI's send. uvicorn takes a handshake that was refused for one that was forgotten,
+        and would log an error for each."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
+
 
 def framed(text: str) -> bytes:
     """A text message as a server sends it: unmasked, in one frame (RFC 6455, section 5.2)."""

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from task_copilot import jsontext
 from task_copilot.api import events
@@ -54,11 +54,27 @@ def build_app(
     ]
     routes += [Route(f"/{name}.json", described(name), methods=["GET"]) for name in DOCUMENTS]
     routes.append(WebSocketRoute("/ws", websocket))
+    routes.append(Route("/ws", upgrade_required, methods=["GET"]))
     app = Starlette(
         routes=routes, exception_handlers={HTTPException: _explain, Exception: _explain}
     )
     app.router.redirect_slashes = False  # "/api/streams/" is as unknown as any other path
+    app.router.default = _nothing_there
     return HostAndOriginGuard(app, port=port)
+
+
+async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer on paths that do not exist, for WebSockets too."""
+    if scope["type"] == "websocket":
+        await receive()
+    body = {"error": f"There is nothing at {scope['path'][:200]}. There are {', '.join(PLACES)}."}
+    await JSONResponse(body, status_code=404)(scope, receive, send)
+
+
+async def upgrade_required(_request: Request) -> Response:
+    """``GET /ws`` without the headers of a WebSocket."""
+    body = {"error": "/ws is a WebSocket: connect with a WebSocket client to ws://…/ws."}
+    return JSONResponse(body, status_code=426, headers={"Upgrade": "websocket"})
 
 
 def measured(metrics: Callable[[], bytes]) -> Callable[[Request], Awaitable[Response]]:
@@ -91,7 +107,6 @@ async def _explain(request: Request, error: Exception) -> Response:
     """Errors as JSON that says what does exist."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     messages = {
-        404: f"There is nothing at {request.url.path[:200]}. There are {', '.join(PLACES)}.",
         405: f"{request.url.path[:200]} does not take {request.method}.",
     }
     headers = error.headers if isinstance(error, HTTPException) else None

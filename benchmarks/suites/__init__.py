@@ -2,18 +2,40 @@
 
 from benchmarks.measures import Suite
 from benchmarks.suites import (
+    delivery,
+    fairness,
+    fanout,
+    idle,
     latency,
     memory,
+    replay,
     routes,
     scale,
     shutdown,
     sizes,
     startup,
     stream_lists,
+    takeover,
     updates,
 )
 
 SUITES: dict[str, Suite] = {
     module.SUITE.name: module.SUITE
-    for module in (startup, updates, latency, shutdown, scale, stream_lists, sizes, memory, routes)
+    for module in (
+        startup,
+        updates,
+        latency,
+        delivery,
+        fairness,
+        replay,
+        fanout,
+        takeover,
+        shutdown,
+        scale,
+        stream_lists,
+        sizes,
+        memory,
+        idle,
+        routes,
+    )
 }

@@ -1,13 +1,12 @@
 """From a tool call to its events at a listener of the same server."""
 
 import json
-import threading
-import time
 from collections import defaultdict
 
 from benchmarks.listeners import listeners
 from benchmarks.mcp_process import McpProcess, call_line
 from benchmarks.measures import Measure, Suite, Target, percentile
+from benchmarks.pacing import paced
 from benchmarks.sandbox import SERVER, sandbox
 
 CALLS_PER_SECOND = 100
@@ -44,30 +43,14 @@ def run(*, quick: bool) -> list[Measure]:
 
 
 def _send(server: McpProcess, calls: int) -> list[int]:
-    """Sends the calls at their times, whether or not the one before is answered; when each was."""
-    lines = [
+    """When each call was sent."""
+    requests = [
         call_line(
             n, "task_update", {"id": "TASK-1", "status": STATUSES[n % 2], "agent": f"call-{n}"}
         )
         for n in range(calls)
     ]
-
-    def read_all() -> None:
-        left = calls
-        while left:
-            left -= len(server.read_lines())
-
-    reader = threading.Thread(target=read_all)
-    reader.start()
-    sent = []
-    due = time.monotonic()
-    for one in lines:
-        due += 1 / CALLS_PER_SECOND
-        time.sleep(max(0.0, due - time.monotonic()))
-        sent.append(time.monotonic_ns())
-        server.write(one)
-    reader.join()
-    return sent
+    return paced([server], requests, CALLS_PER_SECOND).sent
 
 
 SUITE = Suite("latency", "tool call to event at a listener", run)

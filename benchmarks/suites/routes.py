@@ -12,16 +12,16 @@ from benchmarks.seeding import add_stream, seeding
 PATHS = (
     "/api/streams?limit=100",
     "/api/streams",
-    "/api/streams/Stream-500",
-    "/api/streams/Stream-500/health",
+    "/api/streams/{stream}",
+    "/api/streams/{stream}/health",
     "/api/tasks?limit=100",
     "/api/tasks?status=blocked&limit=100",
-    "/api/tasks?streamId=Stream-500&limit=100",
-    "/api/tasks/50000",
+    "/api/tasks?streamId={stream}&limit=100",
+    "/api/tasks/{task}",
     "/api/activity",
     "/api/workspaces",
 )
-LISTS_OF_100 = ("/api/streams?limit=100", "/api/tasks?", "/api/streams/Stream-500")
+LISTS_OF_100 = ("/api/streams?limit=100", "/api/tasks?", "/api/streams/Stream-")
 
 
 def run(*, quick: bool) -> list[Measure]:
@@ -38,7 +38,8 @@ def run(*, quick: bool) -> list[Measure]:
         box.wait_for_hub()
         client = HTTPConnection("127.0.0.1", box.port, timeout=30)
         stack.callback(client.close)
-        paths = [path.replace("500", "5") if quick else path for path in PATHS]
+        middle = {"stream": f"Stream-{streams // 2}", "task": streams * tasks_each // 2}
+        paths = [path.format(**middle) for path in PATHS]
         measures = [_timed(client, path, calls) for path in paths]
         return [*measures, _unchanged(client, calls)]
 

@@ -82,7 +82,7 @@ def stretch(*rows: LogRow) -> Stretch:
 
 def frames(listener: Listener, rows: Sequence[LogRow]) -> list[str]:
     """The frames of `rows`, as one stretch of the log."""
-    return listener.frames(stretch(*rows), NOW)
+    return listener.frames(stretch(*rows), lambda: NOW)
 
 
 def seqs(frames: list[str]) -> list[int]:
