@@ -227,6 +227,7 @@ class _Session:
             await self._bus.synchronise()
         self._replies += self._listener.handle(message, self._bus.state, self._clock())
         if self._listener.replay is not None:
+            self._wake.set()  # the answer does not wait for what may take long
             match = self._listener.subscriptions.match
             self._listener.place(await self._bus.before_the_newest(self._listener.replay, match))
 
@@ -276,7 +277,7 @@ class _Session:
     async def _deliver_some(self) -> None:
         batch = self._listener.batch
         limit = ROWS_AT_ONCE if batch is None else max(ROWS_AT_ONCE, batch.max_events)
-        stretch = await self._bus.after(self._listener.position, limit)
+        stretch = await self._bus.after(self._listener.position, limit, epoch=self._epoch)
         await self._answer()  # a pattern that came meanwhile is acknowledged before its events
         if texts := self._listener.frames(stretch, self._clock()):
             await self._send_texts(texts)
@@ -323,7 +324,8 @@ class _Session:
         return self._loop.time() - moment > self._limits.listener_timeout
 
     def _ping(self) -> None:
-        if len(self._replies) <= MAX_WAITING_REPLIES:
+        # While a replay is looked for, nobody knows what the client has.
+        if len(self._replies) <= MAX_WAITING_REPLIES and self._listener.replay is None:
             self._replies.append(self._listener.ping(self._bus.state, self._clock()))
             self._wake.set()
         if self._connection is not None:
