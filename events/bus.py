@@ -1,6 +1,7 @@
 """Brings committed events to those who wait for them, in this process."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -13,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 READ_AGAIN_SECONDS = 1.0
 """Pause after the log could not be read, before the next attempt."""
+
+NO_ROWS = 0
+"""The position up to which there is no event: a page that tells where the log stands."""
 
 CATCH_UPS_AT_ONCE = 4
 """Pages that are read of the log for listeners at the same time. The others wait for their
@@ -84,10 +88,23 @@ class Bus:
             self._catching_up = asyncio.create_task(self._catch_up())
 
     async def synchronise(self) -> None:
-        """Returns when listeners can have all that was committed before the call."""
-        self.refresh()
-        if self._catching_up is not None:
-            await asyncio.shield(self._catching_up)
+        """Returns when listeners can have all that was committed before the call, or when
+        there is another log now."""
+        epoch = self.epoch
+        with contextlib.suppress(NewEpoch):
+            state = (await self._read(self._pages.up_to, NO_ROWS, epoch)).state
+            await self._reach(state.head, epoch)
+
+    async def _reach(self, head: int, epoch: str) -> None:
+        wake = asyncio.Event()
+        self.add_waker(wake.set)
+        try:
+            while self.head < head and self.epoch == epoch and not self.closed:
+                wake.clear()
+                self.refresh()
+                await wake.wait()
+        finally:
+            self.remove_waker(wake.set)
 
     def restart(self, state: LogState) -> None:
         """Goes on with another log: listeners of the old one have to be sent away.
@@ -113,26 +130,34 @@ class Bus:
     async def _read_to_the_end(self) -> None:
         while True:
             try:
-                page = await self._read(self._pages.after, self.head)
+                page = await self._read(self._pages.after, self.head, self.epoch)
             except NewEpoch:
                 continue
             if page.rows:
                 self._take(page.rows)
-                self._wake()
-            if not page.rows or self.head >= page.state.head:
+            elif page.state.head > self.head:  # all of it is pruned
+                self.window = Window(page.state.head)
+            else:
+                return
+            self._wake()
+            if self.head >= page.state.head:
                 return
 
     def _take(self, rows: Sequence[LogRow]) -> None:
         if not self.window.extend(rows):
-            # Pruned before this process came to read it. Listeners that are still before the
-            # hole read the log, find it there and are told.
-            self.window = Window(rows[0].seq - 1)
-            self.window.extend(rows)
+            # Some were pruned before this process came to read them. Listeners that are still
+            # before the hole read the log, find it there and are told.
+            behind = _behind_the_last_hole(rows)
+            self.window = Window(behind[0].seq - 1)
+            self.window.extend(behind)
 
-    async def _read(self, read: Callable[[int], Awaitable[LogPage]], position: int) -> LogPage:
-        """A page of the present epoch's log; raises NewEpoch where there is another one now."""
-        epoch = self.epoch
+    async def _read(
+        self, read: Callable[[int], Awaitable[LogPage]], position: int, epoch: str
+    ) -> LogPage:
+        """A page of the log of `epoch`; raises NewEpoch where there is another one now."""
         while True:
+            if self.epoch != epoch:
+                raise NewEpoch
             try:
                 page = await read(position)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
@@ -175,19 +200,23 @@ class Bus:
         rows = self.window.after(position, limit)
         return None if rows is None else Stretch(rows, rows[-1].seq if rows else position)
 
-    async def after(self, position: int, limit: int) -> Stretch:
+    async def after(self, position: int, limit: int, *, epoch: str | None = None) -> Stretch:
         """The next events after `position`: at most `limit` from memory, or else a page of
-        the log. Raises NewEpoch."""
+        the log. Raises NewEpoch, also where `epoch` is given and is not the present one."""
+        epoch = self.epoch if epoch is None else epoch
+        if self.epoch != epoch:
+            raise NewEpoch
         if (found := self.at_hand(position, limit)) is not None:
             return found
         async with self._turns:
-            page = await self._read(self._pages.after, position)
+            page = await self._read(self._pages.after, position, epoch)
         # With no row left, all that the log had up to its head is gone.
         return Stretch(page.rows, page.rows[-1].seq if page.rows else page.state.head)
 
     async def before_the_newest(self, count: int, matches: Callable[[LogRow], bool]) -> int:
         """The position after which the newest `count` matching events come: fewer where the
         log has no more, and then the position before the oldest. Raises NewEpoch."""
+        epoch = self.epoch
         rows: Sequence[LogRow] = self.window.newest_first()
         position = self.head
         while count > 0:
@@ -199,7 +228,14 @@ class Bus:
                         break
             else:
                 async with self._turns:
-                    rows = (await self._read(self._pages.up_to, position)).rows
+                    rows = (await self._read(self._pages.up_to, position, epoch)).rows
                 if not rows:
                     break
         return position
+
+
+def _behind_the_last_hole(rows: Sequence[LogRow]) -> Sequence[LogRow]:
+    first = len(rows) - 1
+    while first and rows[first - 1].seq == rows[first].seq - 1:
+        first -= 1
+    return rows[first:]

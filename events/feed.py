@@ -1,12 +1,24 @@
 """What listeners over HTTP share: they say what they want once, at the beginning."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+from starlette.types import Receive
+
+from task_copilot.errors import StorageError
 from task_copilot.events.bus import Bus
 from task_copilot.events.filters import Subscriptions
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.reader import Gap, Reader
 from task_copilot.events.requests import Refused, Wanted
+
+T = TypeVar("T")
+
+LOG_SECONDS = 10.0
+"""How long a request that need not wait waits for a log that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +31,10 @@ class Feed:
     ping_interval: float
 
     async def reader(self, wanted: Wanted, workspace: str | None) -> Reader:
-        """A reader at the place where `wanted` begins; raises Refused, and NewEpoch."""
+        """A reader at the place where `wanted` begins.
+
+        Raises Refused, NewEpoch, and StorageError where the log cannot be read.
+        """
         if len(wanted.topics) > self.max_patterns:
             raise Refused(
                 "WS_SUBSCRIPTION_LIMIT",
@@ -27,8 +42,12 @@ class Feed:
                 f"this one has {len(wanted.topics)}.",
                 limit=self.max_patterns,
             )
-        # Whoever was just told that something is written finds it.
-        await self.bus.synchronise()
+        async with readable():
+            # Whoever was just told that something is written finds it.
+            await self.bus.synchronise()
+            return await self._placed(wanted, workspace)
+
+    async def _placed(self, wanted: Wanted, workspace: str | None) -> Reader:
         wanted.cursor.check(self.bus.state)
         subscriptions = Subscriptions(workspace)
         for selection in wanted.selections:
@@ -39,6 +58,33 @@ class Feed:
         elif wanted.cursor.replay:
             position = await self.bus.before_the_newest(wanted.cursor.replay, subscriptions.match)
         return Reader(position, subscriptions)
+
+
+@contextlib.asynccontextmanager
+async def readable() -> AsyncIterator[None]:
+    """Raises StorageError where what is done meanwhile waits for the log for too long."""
+    try:
+        async with asyncio.timeout(LOG_SECONDS):
+            yield
+    except TimeoutError:
+        raise StorageError("The event log cannot be read now; ask again later.") from None
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`; None where the client goes away before, and then it is ended."""
+    working, watching = asyncio.create_task(work), asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def gap_text(gap: Gap) -> str:

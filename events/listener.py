@@ -37,7 +37,8 @@ from task_copilot.events.requests import (
 )
 
 BATCH_BYTES = 256 * 1024
-"""A batch ends with the event that reaches it: many clients take messages of 1 MiB at most."""
+"""Batches end with the event that reaches it: many clients take messages of 1 MiB at most, and
+one that does not read costs no more than this."""
 
 
 class Listener:
@@ -163,7 +164,8 @@ class Listener:
 
     def frames(self, stretch: Stretch, clock: Callable[[], str]) -> list[str]:
         """The frames of the next `stretch` of the log: what this listener asked for, and what
-        it can no longer have. `clock` is asked where a frame has a time of its own."""
+        it can no longer have. Batches may end before the stretch does, and the position too;
+        `clock` is asked where a frame has a time of its own."""
         items = self.reader.items(stretch)
         if self.batch is None:
             return [
@@ -186,14 +188,16 @@ def _batches(items: Iterable[LogRow | Gap], most: int, now: str) -> list[str]:
     for item in items:
         if isinstance(item, LogRow):
             waiting.append(item.payload)
-            size += len(item.payload)
+            size += len(item.payload.encode())
             if len(waiting) < most and size < BATCH_BYTES:
                 continue
         if waiting:
             found.append(_batch(waiting, now))
-            waiting, size = [], 0
+            waiting = []
         if isinstance(item, Gap):
             found.append(gap_frame(item, now))
+        if size >= BATCH_BYTES:
+            break
     return [*found, _batch(waiting, now)] if waiting else found
 
 

@@ -44,8 +44,10 @@ class Listeners:
         return self._gaps + sum(reader.gaps for reader in self._readers)
 
     def lag(self, head: int) -> int:
-        """How many events the slowest has before it; 0 where nobody listens."""
-        return max((head - reader.position for reader in self._readers), default=0)
+        """How many events the slowest has before it; 0 where nobody listens. Who asked for
+        nothing yet has none, and one that reads the log may be ahead of what is known here."""
+        behind = (head - reader.position for reader in self._readers if len(reader.subscriptions))
+        return max(0, max(behind, default=0))
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:

@@ -45,6 +45,11 @@ class Reader:
         if stretch.upto > self.position:
             yield self._gap_to(stretch.upto)
 
+    def put_back(self, gap: Gap) -> None:
+        """Makes the gap that came last the next to come."""
+        self.position = gap.first - 1
+        self.gaps -= 1
+
     def _gap_to(self, last: int) -> Gap:
         gap = Gap(self.position + 1, last)
         self.position = last

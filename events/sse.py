@@ -5,19 +5,23 @@ event of the type ``gap``. The first is of the type ``subscribed`` and says wher
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, Iterable, Iterator
 
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from task_copilot import jsontext
 from task_copilot.events.bus import NewEpoch
-from task_copilot.events.feed import Feed, gap_text
+from task_copilot.events.feed import Feed, gap_text, unless_gone
 from task_copilot.events.listeners import TooMany
 from task_copilot.events.log import LogRow
 from task_copilot.events.reader import Gap, Reader
 
 ROWS_AT_ONCE = 64
+PIECE_CHARACTERS = 64 * 1024
+"""What is sent at once ends with the event that reaches it."""
+
 RETRY_MS = 1_000
 """How long a browser waits before it connects again."""
 
@@ -41,36 +45,29 @@ class EventStream:
             with self._feed.listeners.place(), self._feed.listeners.following(self._reader):
                 await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
                 if scope["method"] != "HEAD":
-                    await self._send_until_gone(receive, send)
+                    await unless_gone(receive, self._send_all(send))
                 await send({"type": "http.response.body", "body": b""})
         except TooMany as error:
             headers = {"Retry-After": "5"}
             refusal = JSONResponse({"error": str(error)}, status_code=503, headers=headers)
             await refusal(scope, receive, send)
 
-    async def _send_until_gone(self, receive: Receive, send: Send) -> None:
-        tasks = [asyncio.create_task(self._send_all(send)), asyncio.create_task(_gone(receive))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
     async def _send_all(self, send: Send) -> None:
-        async for text in self._texts():
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        async with contextlib.aclosing(self._texts()) as texts:
+            async for text in texts:
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
 
-    async def _texts(self) -> AsyncIterator[str]:
+    async def _texts(self) -> AsyncGenerator[str]:
         bus = self._feed.bus
         wake = asyncio.Event()
         bus.add_waker(wake.set)
         try:
-            yield _opening(self._epoch, bus.head)
+            yield _opening(self._epoch, bus.head, self._reader.position)
             while not bus.closed and bus.epoch == self._epoch:
                 wake.clear()
                 if self._reader.position < bus.head:
-                    yield await self._next_texts()
+                    for text in await self._next_texts():
+                        yield text
                     continue
                 try:
                     async with asyncio.timeout(self._feed.ping_interval):
@@ -82,18 +79,33 @@ class EventStream:
         finally:
             bus.remove_waker(wake.set)
 
-    async def _next_texts(self) -> str:
-        stretch = await self._feed.bus.after(self._reader.position, ROWS_AT_ONCE)
-        found = [
+    async def _next_texts(self) -> Iterator[str]:
+        """The next events in pieces, so that one who does not read costs little."""
+        bus, reader = self._feed.bus, self._reader
+        stretch = await bus.after(reader.position, ROWS_AT_ONCE, epoch=self._epoch)
+        return _pieces(
             _event(item) if isinstance(item, LogRow) else _gap(item)
-            for item in self._reader.items(stretch)
-        ]
-        return "".join(found)
+            for item in reader.items(stretch)
+        )
 
 
-def _opening(epoch: str, head: int) -> str:
+def _pieces(texts: Iterable[str]) -> Iterator[str]:
+    waiting: list[str] = []
+    size = 0
+    for text in texts:
+        waiting.append(text)
+        size += len(text)
+        if size >= PIECE_CHARACTERS:
+            yield "".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield "".join(waiting)
+
+
+def _opening(epoch: str, head: int, position: int) -> str:
+    """With an id, so that who is cut off before the first event goes on from here."""
     data = jsontext.encode({"epoch": epoch, "seq": head})
-    return f"retry: {RETRY_MS}\nevent: subscribed\ndata: {data}\n\n"
+    return f"retry: {RETRY_MS}\nevent: subscribed\nid: {position}\ndata: {data}\n\n"
 
 
 def _event(row: LogRow) -> str:
@@ -108,8 +120,3 @@ def _bookmark(position: int) -> str:
     """Keeps the connection, and moves the client's cursor on where nothing matched: without
     data nothing is dispatched, but the id is taken."""
     return f": nothing new\nid: {position}\n\n"
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

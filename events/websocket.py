@@ -59,8 +59,8 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Ends the connection at once, without waiting for unread output."""
 
-    def unsent(self) -> int:
-        """Bytes that wait for the client to read."""
+    def sent(self) -> int:
+        """Bytes that have left this process: it grows while the client reads."""
 
     async def send_texts(self, texts: Sequence[str]) -> None:
         """Sends text messages, each once the client has read most of what waits."""
@@ -235,6 +235,7 @@ class _Session:
             await self._bus.synchronise()
         self._replies += self._listener.handle(message, self._bus.state, self._clock())
         if self._listener.replay is not None:
+            self._wake.set()  # the answer does not wait for what may take long
             match = self._listener.subscriptions.match
             self._listener.place(await self._bus.before_the_newest(self._listener.replay, match))
 
@@ -312,7 +313,7 @@ class _Session:
     async def _deliver_some(self) -> None:
         batch = self._listener.batch
         limit = ROWS_AT_ONCE if batch is None else max(ROWS_AT_ONCE, batch.max_events)
-        stretch = await self._bus.after(self._listener.position, limit)
+        stretch = await self._bus.after(self._listener.position, limit, epoch=self._epoch)
         await self._answer()  # a pattern that came meanwhile is acknowledged before its events
         if texts := self._listener.frames(stretch, self._clock):
             await self._send_texts(texts)
@@ -336,10 +337,10 @@ class _Session:
         limits = self._limits
         pause = min(limits.ping_interval, limits.listener_timeout / LOOKS_PER_TIMEOUT)
         next_ping = self._loop.time() + limits.ping_interval
-        unsent = 0
+        sent = 0
         while self._closing is None:
             await asyncio.sleep(pause)
-            unsent = self._look_at_progress(unsent)
+            sent = self._look_at_progress(sent)
             pong = self._connection.last_pong if self._connection else 0.0
             if self._is_long_ago(max(self._heard, pong)):
                 self._closing = _Closing(CLOSE_TRY_LATER, "no answer to pings")
@@ -350,16 +351,17 @@ class _Session:
                 self._ping()
 
     def _look_at_progress(self, before: int) -> int:
-        unsent = self._connection.unsent() if self._connection else 0
-        if unsent < before:
+        sent = self._connection.sent() if self._connection else 0
+        if sent > before:
             self._progress = self._loop.time()
-        return unsent
+        return sent
 
     def _is_long_ago(self, moment: float) -> bool:
         return self._loop.time() - moment > self._limits.listener_timeout
 
     def _ping(self) -> None:
-        if len(self._replies) <= MAX_WAITING_REPLIES:
+        # While a replay is looked for, nobody knows what the client has.
+        if len(self._replies) <= MAX_WAITING_REPLIES and self._listener.replay is None:
             self._replies.append(self._listener.ping(self._bus.state, self._clock()))
             self._wake.set()
         if self._connection is not None:

@@ -29,6 +29,7 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
     """Lets the application send the protocol's own pings and see their answers."""
 
     last_pong = 0.0
+    _written = 0
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -49,9 +50,9 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         """Ends the connection at once, without waiting for unread output."""
         self.transport.abort()
 
-    def unsent(self) -> int:
-        """Bytes that wait for the client to read."""
-        return self.transport.get_write_buffer_size()
+    def sent(self) -> int:
+        """Bytes of messages that have left this process: it grows while the client reads."""
+        return self._written - self.transport.get_write_buffer_size()
 
     async def send_texts(self, texts: Sequence[str]) -> None:
         """Sends text messages with few writes, each once the client has read most of what
@@ -74,7 +75,11 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         await self.writable.wait()
         if self.disconnected or self.close_sent or self.transport.is_closing():
             raise ConnectionResetError("the listener has gone")
-        self.transport.write(b"".join(parts))
+        self._put(b"".join(parts))
+
+    def _put(self, data: bytes) -> None:
+        self._written += len(data)
+        self.transport.write(data)
 
     def takes_more(self) -> bool:
         """Whether the client has read most of what waits, and is there."""
@@ -83,7 +88,7 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
 
     def write_texts(self, texts: Sequence[str]) -> None:
         """Sends text messages at once; only while `takes_more`."""
-        self.transport.write(b"".join(map(framed, texts)))
+        self._put(b"".join(map(framed, texts)))
 
     async def send(self, message: Any) -> None:
         """ASGI's send. uvicorn takes a handshake that was refused for one that was forgotten,

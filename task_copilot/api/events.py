@@ -12,9 +12,9 @@ from task_copilot.api.endpoint import etags, parameters, refused
 from task_copilot.api.parameters import EventSource, EventsQuery
 from task_copilot.api.routes import EVENT_STREAM, EVENTS
 from task_copilot.clock import Clock
-from task_copilot.errors import InvalidInput
+from task_copilot.errors import InvalidInput, StorageError
 from task_copilot.events.bus import NewEpoch
-from task_copilot.events.feed import Feed
+from task_copilot.events.feed import Feed, unless_gone
 from task_copilot.events.http import read_page
 from task_copilot.events.listeners import TooMany
 from task_copilot.events.log import LogState
@@ -65,7 +65,10 @@ def events(feed: Feed) -> Endpoint:
         etag = _etag(feed.bus.state, request)
         if not given.wait and etag in known:
             return Response(status_code=304, headers=_headers(etag))
-        page = await read_page(feed, reader, limit=given.limit, wait=given.wait)
+        reading = read_page(feed, reader, limit=given.limit, wait=given.wait)
+        page = await unless_gone(request.receive, reading) if given.wait else await reading
+        if page is None:
+            return Response(status_code=204)  # to nobody
         headers = _headers(_etag(page.state, request))
         return Response(page.encoded(), media_type="application/json", headers=headers)
 
@@ -88,6 +91,8 @@ def _guarded(feed: Feed, answer: Endpoint) -> Endpoint:
     async def respond(request: Request) -> ASGIApp:
         try:
             return await answer(request)
+        except StorageError as error:
+            return refused(error)
         except (Refused, InvalidInput) as error:
             refusal = as_refused(error)
             feed.listeners.errors[refusal.code] += 1
