@@ -339,16 +339,28 @@ class _Session:
         next_ping = self._loop.time() + limits.ping_interval
         sent = 0
         while self._closing is None:
+            due = self._loop.time() + pause
             await asyncio.sleep(pause)
+            self._excuse(self._loop.time() - due)
             sent = self._look_at_progress(sent)
-            pong = self._connection.last_pong if self._connection else 0.0
-            if self._is_long_ago(max(self._heard, pong)):
+            if self._is_long_ago(self._last_heard):
                 self._closing = _Closing(CLOSE_TRY_LATER, "no answer to pings")
             elif self._sending and self._is_long_ago(self._progress):
                 self._closing = _Closing(CLOSE_TRY_LATER, "nothing was read for too long")
             elif self._loop.time() >= next_ping:
                 next_ping += limits.ping_interval
                 self._ping()
+
+    @property
+    def _last_heard(self) -> float:
+        return max(self._heard, self._connection.last_pong if self._connection else 0.0)
+
+    def _excuse(self, late: float) -> None:
+        """A process that was stopped has asked nobody anything and taken no answers: that time
+        is not the client's."""
+        now = self._loop.time()
+        self._heard = min(now, self._last_heard + late)
+        self._progress = min(now, self._progress + late)
 
     def _look_at_progress(self, before: int) -> int:
         sent = self._connection.sent() if self._connection else 0

@@ -20,8 +20,16 @@ from task_copilot.events.feed import Feed
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
-from task_copilot.ports import Holder, bind, holder_of, in_url
-from task_copilot.protocols import ImpatientHttp, PatientWebSocket
+from task_copilot.ports import (
+    ACCEPTED_AT_ONCE,
+    BACKLOG,
+    Holder,
+    bind,
+    holder_of,
+    in_url,
+    most_connections,
+)
+from task_copilot.protocols import PatientWebSocket, impatient_http
 from task_copilot.settings import Settings
 from task_copilot.web import build_app
 
@@ -31,6 +39,9 @@ PORTS_TRIED = 10
 """The wanted port and the nine after it: 9090 to 9099."""
 
 LAST_PORT = 65_535
+
+BESIDE_LISTENERS = 200
+"""Connections beside those of listeners: pages, requests, and what says nothing yet."""
 
 ENDING_SECONDS = 0.5
 """The system frees the port of a process that was killed a moment after its lock; for so long
@@ -50,6 +61,11 @@ CUT_OFF_SECONDS = 1.0
 
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the process has its own."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)  # of the system's queue, not of what is taken at once
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -93,15 +109,17 @@ class Hub:
 
     def _app(self, port: int) -> ASGIApp:
         settings = self._settings
+        # Who is dropped for not answering has to be asked first, and given time to answer.
+        ping_interval = min(settings.ping_interval, settings.listener_timeout / 2)
         limits = WebSocketLimits(
             max_patterns=settings.max_patterns,
-            ping_interval=settings.ping_interval,
+            ping_interval=ping_interval,
             listener_timeout=settings.listener_timeout,
         )
         websocket = WebSocketEndpoint(
             self._bus, self.listeners, limits, self._clock, refuse=settings.no_websocket
         )
-        feed = Feed(self._bus, self.listeners, settings.max_patterns, settings.ping_interval)
+        feed = Feed(self._bus, self.listeners, settings.max_patterns, ping_interval)
         context = Context(self._database, self._clock, settings.checkpoints_kept)
         return build_app(feed, websocket, context, self._measured, port=port)
 
@@ -228,11 +246,15 @@ def _shut(connection: Any) -> None:
 def _configuration(app: object, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=ImpatientHttp,
+        http=impatient_http(
+            unread_seconds=settings.listener_timeout,
+            max_connections=most_connections(settings.max_listeners + BESIDE_LISTENERS),
+        ),
         ws=PatientWebSocket,
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=None,
         ws_per_message_deflate=False,
+        backlog=ACCEPTED_AT_ONCE,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -9,13 +9,13 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 if sys.platform == "win32":
     import errno
     import msvcrt
-    import time
 
     POLL_SECONDS = 0.1
     """Windows has no lock that can be waited for without an end."""
@@ -45,6 +45,20 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+HELD_SECONDS = 10.0
+"""How long `held` waits; whoever has the lock for so long may be stopped for good."""
+
+HELD_POLL_SECONDS = 0.01
+
+
+def _lock_in_time(descriptor: int) -> None:
+    deadline = time.monotonic() + HELD_SECONDS
+    while not _lock_at_once(descriptor):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"another process has kept it for {HELD_SECONDS:g} s")
+        time.sleep(HELD_POLL_SECONDS)
 
 
 def _nothing() -> None:
@@ -116,18 +130,20 @@ def _finish(future: "asyncio.Future[None]", error: OSError | None) -> None:
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Holds the lock in the file `path`, and waits for it as long as that takes.
+    """Holds the lock in the file `path`.
 
-    Raises OSError where no such lock can be made.
+    Raises OSError where no such lock can be made, or others keep it for `HELD_SECONDS`.
     """
-    descriptor = _locked(path, _nothing)
+    descriptor = _locked(path, _nothing, _lock_in_time)
     try:
         yield
     finally:
         os.close(descriptor)
 
 
-def _locked(path: Path, on_wait: Callable[[], None]) -> int:
+def _locked(
+    path: Path, on_wait: Callable[[], None], wait_for: Callable[[int], None] = _lock
+) -> int:
     """A descriptor of the file at `path` that has the lock."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
@@ -135,7 +151,7 @@ def _locked(path: Path, on_wait: Callable[[], None]) -> int:
         try:
             if not _lock_at_once(descriptor):
                 on_wait()
-                _lock(descriptor)
+                wait_for(descriptor)
             if _stands_at(path, descriptor):
                 return descriptor
         except BaseException:

@@ -4,12 +4,33 @@ import asyncio
 import contextlib
 import json
 import socket
+import sys
 from enum import Enum
 from typing import Any
 
 from task_copilot.runtime import SERVICE
 
+if sys.platform == "win32":
+
+    def _open_files() -> float:
+        return float("inf")
+
+else:
+    import resource
+
+    def _open_files() -> float:
+        soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return float("inf") if soft == resource.RLIM_INFINITY else soft
+
+
 BACKLOG = 256
+
+ACCEPTED_AT_ONCE = 8
+"""Connections that are taken before the event loop looks whether there are too many."""
+
+KEPT_FILES = 96
+"""Files that are not for connections: the database, the process's own streams, and what is
+accepted in the few rounds of the event loop before it is turned away."""
 
 PROBE_SECONDS = 1.0
 """Who has a port and says nothing for so long is another program."""
@@ -24,6 +45,15 @@ class Holder(Enum):
     NOBODY = "nobody answers: its process may just be ending"
     SAME_DATABASE = "another Task Copilot process on this database"
     OTHER = "another program"
+
+
+def most_connections(wanted: int) -> int:
+    """`wanted`, or as many as the process may have with the files that it needs itself.
+
+    Without a file for the next connection asyncio fails to accept it, again and again, with
+    a hundred megabytes of errors in the log in a few seconds.
+    """
+    return int(max(1, min(wanted, _open_files() - KEPT_FILES)))
 
 
 def in_url(host: str) -> str:

@@ -36,6 +36,13 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         extensions: Any = self.scope["extensions"] if hasattr(self, "scope") else {}
         extensions[EXTENSION] = self
 
+    async def send(self, message: Any) -> None:
+        """ASGI's send. uvicorn takes a handshake that is refused with an answer, and one whose
+        client has gone, for a handshake that the application forgot; each would be an error in
+        the log."""
+        await super().send(message)
+        self.handshake_complete = True
+
     def handle_pong(self, event: Frame) -> None:
         self.last_pong = self.loop.time()
         super().handle_pong(event)
@@ -90,13 +97,6 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         """Sends text messages at once; only while `takes_more`."""
         self._put(b"".join(map(framed, texts)))
 
-    async def send(self, message: Any) -> None:
-        """ASGI's send. uvicorn takes a handshake that was refused for one that was forgotten,
-        and would log an error for each."""
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
-            self.handshake_complete = True
-
 
 def framed(text: str) -> bytes:
     """A text message as a server sends it: unmasked, in one frame (RFC 6455, section 5.2)."""
@@ -109,12 +109,14 @@ def framed(text: str) -> bytes:
     return struct.pack("!BBQ", FINAL_TEXT, SIZE_IN_64_BITS, size) + data
 
 
-UNREAD_SECONDS = 60.0
-"""How long a client may leave an answer unread before it is cut off."""
-
-
 class ImpatientHttp(H11Protocol):
     """Closes connections that do not send a whole request in time, or do not read the answer."""
+
+    unread_seconds = 60.0
+    """How long a client may leave an answer unread before it is cut off."""
+
+    max_connections = 1_000
+    """On one server; the next is cut off at once, so that no file is kept for it."""
 
     cycle: Any
     _deadline: asyncio.TimerHandle | None = None
@@ -131,7 +133,7 @@ class ImpatientHttp(H11Protocol):
 
     def _watch_reading(self) -> None:
         self._unread = self.transport.get_write_buffer_size()
-        self._reading = self.loop.call_later(UNREAD_SECONDS, self._abort_if_unread)
+        self._reading = self.loop.call_later(self.unread_seconds, self._abort_if_unread)
 
     def _stop_watching_reading(self) -> None:
         if self._reading is not None:
@@ -146,7 +148,10 @@ class ImpatientHttp(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._watch()
+        if len(self.connections) > self.max_connections:
+            self.transport.abort()
+        else:
+            self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
@@ -166,3 +171,9 @@ class ImpatientHttp(H11Protocol):
             self.transport.close()
         else:
             self._watch()
+
+
+def impatient_http(*, unread_seconds: float, max_connections: int) -> type[ImpatientHttp]:
+    """The class for a server with these limits."""
+    limits = {"unread_seconds": unread_seconds, "max_connections": max_connections}
+    return type("ImpatientHttp", (ImpatientHttp,), limits)

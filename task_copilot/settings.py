@@ -92,7 +92,10 @@ class Settings:
         65_536, "Bytes of one message from a listener.", minimum=1024, maximum=16_777_216
     )
     ping_interval: float = setting(
-        30.0, "Seconds between pings to a listener.", minimum=0.05, maximum=3600
+        30.0,
+        "Seconds between pings to a listener, at most half of its timeout.",
+        minimum=0.05,
+        maximum=3600,
     )
     listener_timeout: float = setting(
         60.0,

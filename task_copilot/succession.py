@@ -25,7 +25,8 @@ from task_copilot.wakeup import WakeUpReceiver, open_receiver
 logger = logging.getLogger(__name__)
 
 TRY_AGAIN_SECONDS = 5.0
-"""Pause between two attempts at what a hub needs and cannot have: a port, the database."""
+"""Pause between two attempts at what a hub needs and cannot have: a port, the database, its
+runtime file."""
 
 
 class _NotedPages:
@@ -156,6 +157,18 @@ class Succession:
                 "other processes come up to 50 ms later.",
                 *(self._places.runtime, error.strerror),
             )
+            self._write_record_later()
+
+    def _write_record_later(self) -> None:
+        asyncio.get_running_loop().call_later(TRY_AGAIN_SECONDS, self._write_record_again)
+
+    def _write_record_again(self) -> None:
+        if self._bus is None or self._record is None:  # it is closed: another may be the hub
+            return
+        try:
+            runtime.write(self._places.runtime, self._record)
+        except OSError:  # that was said
+            self._write_record_later()
 
     # Bringing events to the bus
 

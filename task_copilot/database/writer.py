@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -46,6 +47,7 @@ class Writer(Generic[RowT]):
         self._changed = threading.Condition()
         self._stopping = False
         self._on_change: Callable[[], None] | None = None
+        self._next_look = 0.0
         self._said = ""
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
@@ -53,8 +55,9 @@ class Writer(Generic[RowT]):
     def watch(self, on_change: Callable[[], None]) -> None:
         """Calls `on_change` in the event loop when another process has committed.
 
-        The thread looks whenever it has had nothing to write for `LOOK_SECONDS`; while it
-        writes, the numbers of its own events show where others came in between.
+        The thread looks every `LOOK_SECONDS`, also while operations come without a pause: they
+        may be refused one after the other, and then no event of theirs shows by its number
+        that others came in between.
         """
         with self._changed:
             self._on_change = on_change
@@ -93,6 +96,8 @@ class Writer(Generic[RowT]):
     def _collect(self, waiting: deque[Operation[Any]], futures: deque[asyncio.Future[Any]]) -> bool:
         while not waiting and not self._wait():
             self._look()
+        if time.monotonic() > self._next_look:
+            self._look()
         with self._changed:
             waiting.extend(self._operations)
             futures.extend(self._futures)
@@ -111,6 +116,7 @@ class Writer(Generic[RowT]):
     def _look(self) -> None:
         if self._on_change is None:
             return
+        self._next_look = time.monotonic() + LOOK_SECONDS
         try:
             if self._committer.changed_elsewhere():
                 self._loop.call_soon_threadsafe(self._on_change)

@@ -79,13 +79,15 @@ async def closed(connection: ClientConnection) -> int | None:
 
 
 @asynccontextmanager
-async def session(tmp_path: Path, port: int, count: int) -> AsyncIterator[list[Server]]:
+async def session(
+    tmp_path: Path, port: int, count: int, **settings: Any
+) -> AsyncIterator[list[Server]]:
     """A hub and those that wait to take its place."""
     async with AsyncExitStack() as stack:
         servers = []
         for place in range(count):
             mcp = await stack.enter_async_context(
-                start_server(tmp_path, port=port, log_level="info")
+                start_server(tmp_path, port=port, log_level="info", **settings)
             )
             servers.append(mcp)
             if place:

@@ -12,7 +12,6 @@ from websockets.exceptions import InvalidStatus
 
 from integration.test_websocket import LIMIT_SECONDS, Client, Running, running
 from listening import event_source
-from task_copilot import protocols
 from task_copilot.api.routes import ROUTES
 from task_copilot.errors import StorageError
 from task_copilot.events import bus as bus_module
@@ -417,11 +416,8 @@ async def test_who_asked_for_nothing_yet_is_not_slow(tmp_path: Path) -> None:
         assert (await scraped(hub))["task_copilot_slowest_listener_lag"] == 0
 
 
-async def test_an_answer_that_is_not_read_is_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protocols, "UNREAD_SECONDS", 0.3)
-    async with running(tmp_path) as hub:
+async def test_an_answer_that_is_not_read_is_cut_off(tmp_path: Path) -> None:
+    async with running(tmp_path, listener_timeout=0.3) as hub:
         await hub.create()
         await hub.update_with_long_texts(1, 600)
         _reader, writer = await asyncio.open_connection("127.0.0.1", hub.port, limit=1024)

@@ -10,7 +10,6 @@ import pytest
 
 from integration.test_websocket import Client, Running, running
 from listening import ServerSent, event_source
-from task_copilot import protocols
 from task_copilot.events.log import LogState
 from validation import valid_frame
 
@@ -149,11 +148,8 @@ async def test_streams_that_nobody_reads_cost_little_and_disturb_nobody(tmp_path
         await hub.clients_are(0)
 
 
-async def test_a_stream_that_nobody_reads_is_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protocols, "UNREAD_SECONDS", 0.3)
-    async with running(tmp_path) as hub:
+async def test_a_stream_that_nobody_reads_is_cut_off(tmp_path: Path) -> None:
+    async with running(tmp_path, listener_timeout=0.3) as hub:
         await hub.create()
         writer = await stuck_stream(hub)
         await hub.clients_are(1)
@@ -162,11 +158,8 @@ async def test_a_stream_that_nobody_reads_is_cut_off(
         writer.transport.abort()
 
 
-async def test_a_stream_that_is_read_slowly_gets_everything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protocols, "UNREAD_SECONDS", 1.0)
-    async with running(tmp_path) as hub:
+async def test_a_stream_that_is_read_slowly_gets_everything(tmp_path: Path) -> None:
+    async with running(tmp_path, listener_timeout=1.0) as hub:
         await hub.create()
         async with event_source(hub) as source:
             await source.take()
