@@ -13,10 +13,16 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING
+from functools import partial
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
+import click
+
 from task_copilot.api.routes import ROUTES
+from task_copilot.cli import COMMANDS
+from task_copilot.cli import main as command_line
 from task_copilot.description import asyncapi, openapi
 from task_copilot.description.words import FIELDS
 from task_copilot.events.messages import (
@@ -202,6 +208,28 @@ def _about(item: Any, text: str) -> str:
     return text
 
 
+def _declared(name: str) -> click.Command:
+    found = command_line.get_command(click.Context(command_line), name)
+    assert found is not None  # noqa: S101 - for the type checker
+    return found
+
+
+def command(name: str) -> str:
+    """What the command line says of a command: how it is called, and its options."""
+    declaration = _declared(name)
+    context = click.Context(declaration, info_name=f"task-copilot {name}")
+    usage = " ".join([context.command_path, *declaration.collect_usage_pieces(context)])
+    about = cleandoc(declaration.help or "")
+    options = [
+        each.get_help_record(context)
+        for each in declaration.get_params(context)
+        if isinstance(each, click.Option)
+    ]
+    rows = [(f"`{flags}`", text) for flags, text in filter(None, options) if "--help" not in flags]
+    shown = f"\n\n{table(['option', 'meaning'], rows)}" if rows else ""
+    return f"```text\n{usage}\n```\n\n{about}{shown}"
+
+
 def layers() -> str:
     """The layers from top to bottom, with what is in them."""
     line = f"+{'-' * WIDTH}+"
@@ -266,6 +294,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "answers": answers,
     "settings": settings,
     "layers": layers,
+    **{f"cli-{name}": partial(command, name) for name in COMMANDS},
 }
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, update
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, bindparam, update
 from task_copilot.database.prepared import Prepared
 from task_copilot.database.store import Database
 from task_copilot.database.tables import log as log_table
-from task_copilot.errors import StorageReadOnly
+from task_copilot.errors import StorageError, StorageReadOnly
 from task_copilot.events import log
 from task_copilot.events.log import LogRow, LogState
 
@@ -85,6 +86,29 @@ def verify(database: Database[LogRow], path: Path) -> str | None:
     except (OSError, StorageReadOnly) as error:
         _report(announced, path, error)
         return None
+    finally:
+        file.close()
+
+
+def rewrite(
+    database: Database[LogRow], path: Path, step: Callable[[Connection], LogState]
+) -> LogState:
+    """Carries out `step`, which makes another log of this one and returns where that stands,
+    while nobody else has the database open. Blocking; raises StorageError.
+    """
+    file = AnnouncedFile(path)
+
+    def run(connection: Connection) -> LogState:
+        state = step(connection)
+        file.note(state)  # before the commit, as in `_settle`
+        return state
+
+    try:
+        return database.alone(run)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}. Nothing was changed."
+        ) from None
     finally:
         file.close()
 

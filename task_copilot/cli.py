@@ -1,7 +1,9 @@
 """The command line. Without a command it is the stdio server that an agent starts."""
 
+import importlib
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import Field
@@ -9,14 +11,17 @@ from typing import Any
 
 import click
 
-from task_copilot import __version__, commands, launch
+from task_copilot import __version__, launch
 from task_copilot.settings import (
     Settings,
     declared,
     environment_variable,
     flag,
     shown_default,
+    unknown_variables,
 )
+
+logger = logging.getLogger(__name__)
 
 WELCOME = """\
 Task Copilot {version}: an MCP server that keeps tasks and checkpoints for coding agents and
@@ -30,6 +35,40 @@ streams what happens to them.
 
 It waits for an agent now; Ctrl+C ends it.
 """
+
+
+COMMANDS = {
+    "archive": "archive",
+    "backup": "copies",
+    "checkpoints": "reading",
+    "create": "writing",
+    "doctor": "doctor",
+    "export": "copies",
+    "import": "copies",
+    "init": "init",
+    "purge": "purge",
+    "redact": "redact",
+    "serve": "serve",
+    "streams": "reading",
+    "task": "reading",
+    "tasks": "reading",
+    "update": "writing",
+}
+"""Each command with the module of `task_copilot.commands` that declares it."""
+
+
+class _LazyGroup(click.Group):
+    """Imports a command when it is asked for: the stdio server needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"task_copilot.commands.{COMMANDS[cmd_name]}")
+        found: click.Command = module.COMMANDS[cmd_name]
+        return found
 
 
 class _FiniteRange(click.FloatRange):
@@ -94,6 +133,7 @@ def all_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.group(
+    cls=_LazyGroup,
     invoke_without_command=True,
     context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
 )
@@ -118,13 +158,16 @@ def main(context: click.Context, /, **given: Any) -> None:
         format="task-copilot: %(levelname)s: %(message)s",
     )
     logging.getLogger("task_copilot").setLevel(settings.log_level.upper())
+    if context.invoked_subcommand != "doctor":  # which says it itself
+        _warn_of_typos()
     if context.invoked_subcommand is None:
         _serve(settings)
 
 
-main.add_command(commands.archive)
-main.add_command(commands.redact)
-main.add_command(commands.serve)
+def _warn_of_typos() -> None:
+    for name, meant in unknown_variables(name for name in os.environ if os.environ[name]):
+        if meant is not None:
+            logger.warning("%s is no setting and does nothing; %s is one.", name, meant)
 
 
 def _serve(settings: Settings) -> None:

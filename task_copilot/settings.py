@@ -5,6 +5,7 @@ from the fields of `Settings`. A flag wins over its environment variable, which 
 the default.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import platformdirs
 
 ENVIRONMENT_PREFIX = "TASK_COPILOT_"
+
+URL_VARIABLE = "TASK_COPILOT_URL"
+"""Where clients and the reading commands find a hub, instead of looking for one."""
 
 
 def setting(
@@ -37,6 +41,10 @@ def data_directory() -> Path:
 def default_database_url() -> str:
     """A SQLite file in the user's data directory."""
     return f"sqlite:///{data_directory() / 'task-copilot.db'}"
+
+
+LIKE_A_TYPO = 0.85
+"""How similar (1: the same) a name must be to a known one to be taken for that, misspelt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,3 +136,19 @@ def shown_default(declaration: Field[Any]) -> Any:
     if declaration.default_factory is not MISSING:
         return declaration.default_factory()
     return declaration.default
+
+
+def known_variables() -> set[str]:
+    """Every variable of the environment that some part of the program reads."""
+    return {URL_VARIABLE, *map(environment_variable, declared())}
+
+
+def unknown_variables(names: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """Those of `names` that look like variables of this program and are none, each with the
+    known name that is meant probably, or None."""
+    ours = [name for name in names if name.startswith(ENVIRONMENT_PREFIX)]
+    known = known_variables()
+    for name in sorted(set(ours) - known):
+        from difflib import get_close_matches  # seldom needed
+
+        yield name, next(iter(get_close_matches(name, sorted(known), 1, LIKE_A_TYPO)), None)

@@ -181,6 +181,12 @@ class TaskWhole(TaskRow, Answer):
     latest_checkpoint: CheckpointRow | None
 
 
+class CheckpointList(Answer):
+    """Checkpoints of one task, newest first."""
+
+    checkpoints: list[CheckpointRow]
+
+
 class CheckpointLatest(CheckpointRow, Answer):
     """The latest checkpoint of a task or a stream."""
 

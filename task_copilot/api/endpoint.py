@@ -3,7 +3,7 @@
 import json
 import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,8 +125,13 @@ def parameters(route: ApiRoute, request: Request) -> Parameters:
         if name in raw or name in request.path_params:
             raise InvalidInput(f"{name[:60]!a} is given more than once.")
         raw[name] = value
+    return checked(route, {**raw, **request.path_params})
+
+
+def checked(route: ApiRoute, raw: Mapping[str, str]) -> Parameters:
+    """The parameters of `route` from their texts; raises InvalidInput, or Refused for a cursor."""
     try:
-        return route.query.model_validate({**raw, **request.path_params})
+        return route.query.model_validate(raw)
     except ValidationError as error:
         message = explain(route.path, route.parameters_schema, error)
         if {item["loc"][:1] for item in error.errors()} <= {(name,) for name in CURSOR_FIELDS}:

@@ -214,6 +214,30 @@ def checkpoint_fields(row: Any) -> Fields:
     }
 
 
+def list_checkpoints(
+    connection: Connection, given: params.TaskCheckpointsQuery, now: str
+) -> Fields:
+    number = parse_task_id(given.task_id, "taskId")
+    if overview.one_task(connection, number) is None:
+        raise _no_task(number)
+    return {
+        "checkpoints": [
+            answers.CheckpointRow(
+                checkpoint_id=checkpoint_id(found.id),
+                task_id=task_id(number),
+                sequence=found.sequence,
+                created_at=found.created_at,
+                expires_at=found.expires_at,
+                trigger=found.trigger,
+                execution_phase=found.execution_phase,
+                execution_step=found.execution_step,
+                has_draft=found.has_draft,
+            )
+            for found in checkpoints.newest(connection, number, now, given.limit)
+        ]
+    }
+
+
 def show_latest_checkpoint(
     connection: Connection, given: params.CheckpointsQuery, now: str
 ) -> Fields:

@@ -62,6 +62,10 @@ class OneTask(Parameters):
     task_id: Id
 
 
+class TaskCheckpointsQuery(OneTask):
+    limit: Limit = 100
+
+
 class CheckpointsQuery(Everywhere):
     task_id: Id | None = None
     stream_id: StreamId | None = None

@@ -101,16 +101,55 @@ STREAM_CHECKPOINT = ApiRoute(
     errors=(400, 403, 404, 409, 413, 415, 422, 503),
 )
 
+STREAMS = ApiRoute(
+    path="/api/streams",
+    summary="All streams with their progress.",
+    query=params.StreamsQuery,
+    answer=answers.StreamList,
+    errors=(404, *READ_ERRORS),
+    handler=handlers.list_streams,
+)
+
+TASKS = ApiRoute(
+    path="/api/tasks",
+    summary="Tasks by status, stream, agent or parent, page by page.",
+    query=params.TasksQuery,
+    answer=answers.TaskList,
+    errors=(404, *READ_ERRORS),
+    handler=handlers.list_tasks,
+)
+
+TASK = ApiRoute(
+    path="/api/tasks/{taskId}",
+    summary="One task with its subtasks and its latest checkpoint.",
+    query=params.OneTask,
+    answer=answers.TaskWhole,
+    errors=(404, *READ_ERRORS),
+    handler=handlers.show_task,
+    volatile=True,
+)
+
+TASK_CHECKPOINTS = ApiRoute(
+    path="/api/tasks/{taskId}/checkpoints",
+    summary="The checkpoints of a task that have not expired, newest first.",
+    query=params.TaskCheckpointsQuery,
+    answer=answers.CheckpointList,
+    errors=(404, *READ_ERRORS),
+    handler=handlers.list_checkpoints,
+    volatile=True,
+)
+
+WORKSPACES = ApiRoute(
+    path="/api/workspaces",
+    summary="The projects that share this database.",
+    answer=answers.Workspaces,
+    errors=READ_ERRORS,
+    handler=handlers.list_workspaces,
+)
+
 ROUTES: tuple[ApiRoute, ...] = (
     HEALTH,
-    ApiRoute(
-        path="/api/streams",
-        summary="All streams with their progress.",
-        query=params.StreamsQuery,
-        answer=answers.StreamList,
-        errors=(404, *READ_ERRORS),
-        handler=handlers.list_streams,
-    ),
+    STREAMS,
     ApiRoute(
         path="/api/streams/{streamId}",
         summary="One stream with its tasks.",
@@ -129,23 +168,9 @@ ROUTES: tuple[ApiRoute, ...] = (
         volatile=True,
     ),
     STREAM_CHECKPOINT,
-    ApiRoute(
-        path="/api/tasks",
-        summary="Tasks by status, stream, agent or parent, page by page.",
-        query=params.TasksQuery,
-        answer=answers.TaskList,
-        errors=(404, *READ_ERRORS),
-        handler=handlers.list_tasks,
-    ),
-    ApiRoute(
-        path="/api/tasks/{taskId}",
-        summary="One task with its subtasks and its latest checkpoint.",
-        query=params.OneTask,
-        answer=answers.TaskWhole,
-        errors=(404, *READ_ERRORS),
-        handler=handlers.show_task,
-        volatile=True,
-    ),
+    TASKS,
+    TASK,
+    TASK_CHECKPOINTS,
     ApiRoute(
         path="/api/checkpoints",
         summary="The latest checkpoint of a task or a stream.",
@@ -164,13 +189,7 @@ ROUTES: tuple[ApiRoute, ...] = (
         handler=handlers.list_activity,
         volatile=True,
     ),
-    ApiRoute(
-        path="/api/workspaces",
-        summary="The projects that share this database.",
-        answer=answers.Workspaces,
-        errors=READ_ERRORS,
-        handler=handlers.list_workspaces,
-    ),
+    WORKSPACES,
     EVENTS,
     EVENT_STREAM,
     METRICS,

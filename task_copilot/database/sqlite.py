@@ -1,5 +1,6 @@
 """SQLite as several processes can share it: driver, pragmas, locks and its errors."""
 
+import contextlib
 import importlib
 import random
 import time
@@ -27,6 +28,10 @@ LOCK_WAIT_SECONDS = 10.0
 LOCK_RETRY_SECONDS = (0.0005, 0.0015)
 """Random pause between two attempts. SQLite's own waiting starves writers: it has no queue
 and sleeps up to 100 ms, so that the process that has just committed wins again."""
+
+ALONE_WAIT_SECONDS = 1.0
+"""How long one who must be alone waits for others to end: for a command that is just reading,
+not for a session."""
 
 READ_WAIT_SECONDS = 5
 READERS = 4
@@ -127,6 +132,23 @@ def begin(driver_connection: Any) -> None:
     patiently(lambda: driver_connection.execute("BEGIN IMMEDIATE"))
 
 
+def begin_alone(driver_connection: Any) -> None:
+    """Begins a transaction that may write, with the whole database locked until the connection
+    is closed; raises StorageBusy where another connection has it open, whatever that does.
+    """
+    driver_connection.execute(f"PRAGMA busy_timeout={int(ALONE_WAIT_SECONDS * 1000)}")
+    driver_connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+    try:
+        driver_connection.execute("BEGIN IMMEDIATE")
+    except Exception as error:
+        if not (_name(error) or "").startswith("SQLITE_BUSY"):
+            raise
+        raise StorageBusy(
+            "Other processes have the database open. Nothing was changed; end all sessions and "
+            "task-copilot serve, and try again."
+        ) from None
+
+
 def commit(driver_connection: Any) -> None:
     """Ends the transaction; what it wrote is on disk by then."""
     driver_connection.execute("COMMIT")
@@ -198,6 +220,11 @@ def check_unchanged(driver_connection: Any) -> None:
         )
 
 
+def uses_wal(driver_connection: Any) -> bool:
+    """Whether write-ahead logging is on; in a copy that ``VACUUM INTO`` has made it is not."""
+    return str(driver_connection.execute("PRAGMA journal_mode").fetchone()[0]) == "wal"
+
+
 def use_wal(driver_connection: Any) -> None:
     """Turns on write-ahead logging, which lets readers and one writer work side by side."""
     patiently(lambda: driver_connection.execute("PRAGMA journal_mode=WAL"))
@@ -216,6 +243,22 @@ def scrub(driver_connection: Any) -> bool:
             return False
         time.sleep(LOCK_RETRY_SECONDS[1])
     return True
+
+
+def copy_into(driver_connection: Any, path: Path) -> None:
+    """Writes a copy into the empty file `path`, and looks whether it is sound; raises
+    StorageError if not. Others write meanwhile."""
+    driver_connection.execute("VACUUM INTO ?", (str(path),))
+    with contextlib.closing(driver().connect(str(path), isolation_level=None)) as copy:
+        found = quick_check(copy)
+    if found is not None:
+        raise StorageError(f"The copy is damaged: {found}. Check the disk, and the database.")
+
+
+def quick_check(driver_connection: Any) -> str | None:
+    """What SQLite finds wrong with the file; None where it finds nothing."""
+    found = str(driver_connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    return None if found == "ok" else found
 
 
 def mark_migrated(driver_connection: Any) -> None:

@@ -157,12 +157,14 @@ class Database(Generic[RowT]):
         result: T = outcome.result
         return result
 
-    def in_transaction(self, step: Callable[[Connection], T]) -> T:
+    def in_transaction(
+        self, step: Callable[[Connection], T], *, begin: Callable[[Any], None] = sqlite.begin
+    ) -> T:
         """The result of `step` on a connection of its own, under the write lock. Blocking; for
         what belongs to no operation. Raises StorageError."""
         with self._translated(), self.write_engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
-            sqlite.begin(driver)
+            begin(driver)
             try:
                 result = step(connection)
                 sqlite.commit(driver)
@@ -170,6 +172,21 @@ class Database(Generic[RowT]):
                 sqlite.rollback(driver)
                 raise
             return result
+
+    def alone(self, step: Callable[[Connection], T]) -> T:
+        """`in_transaction` while nobody else has the database open; raises StorageBusy where
+        somebody has."""
+        self.read_engine.dispose()
+        self.committer.close()
+        return self.in_transaction(step, begin=sqlite.begin_alone)
+
+    def copy_into(self, path: Path) -> None:
+        """Writes a whole copy of the present state into an empty file. Blocking.
+
+        Raises StorageError where the copy cannot be written or is not sound.
+        """
+        with self._translated(), self.write_engine.connect() as connection:
+            sqlite.copy_into(connection.connection.driver_connection, path)
 
     def scrub(self) -> bool:
         """Removes from the files what was removed from the tables. Blocking; as long as it
@@ -219,8 +236,9 @@ class Database(Generic[RowT]):
             with self.write_engine.connect() as connection:
                 driver_connection: Any = connection.connection.driver_connection
                 version = sqlite.patiently(lambda: sqlite.stored_version(driver_connection))
-                if version < SCHEMA_VERSION:
+                if version < SCHEMA_VERSION or not sqlite.uses_wal(driver_connection):
                     sqlite.use_wal(driver_connection)
+                if version < SCHEMA_VERSION:
                     self._migrate(connection)
                 return self._take_possession()
 

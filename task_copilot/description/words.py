@@ -181,6 +181,7 @@ ANSWER_FIELDS: dict[str, Words] = {
     "streams": about("The streams, or how many there are."),
     "subtasks": about("The first tasks that are parts of this one."),
     "latestCheckpoint": about("Null if there is none."),
+    "checkpoints": about("The checkpoints, newest first."),
     "activities": about("Who works on what."),
     "workspaces": about("The projects."),
     "totalStreams": count("Those that match, on all pages.", 4),

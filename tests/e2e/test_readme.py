@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
+from command_line import options
 from e2e.servers import Server, free_port, start_server
 from task_copilot.events.types import EVENT_CLASSES
-from task_copilot.settings import declared, environment_variable, flag
+from task_copilot.settings import declared, known_variables
 from task_copilot.tools.registry import TOOLS
 from validation import valid_frame
 
@@ -96,10 +97,8 @@ def test_the_types_of_events_that_the_readme_shows_exist() -> None:
 
 
 def test_the_settings_that_the_readme_names_exist() -> None:
-    flags = {flag(setting) for setting in declared()} | {"--help", "--keep"}
-    assert set(re.findall(r"--[a-z][a-z-]+", README)) <= flags
-    variables = {environment_variable(setting) for setting in declared()}
-    assert set(re.findall(r"TASK_COPILOT_\w+", README)) <= variables
+    assert set(re.findall(r"--[a-z][a-z-]+", README)) <= options() | {"--help", "--keep"}
+    assert set(re.findall(r"TASK_COPILOT_\w+", README)) <= known_variables()
 
 
 def test_the_files_and_commands_that_the_readme_names_exist() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -383,6 +384,19 @@ def statements(api: Api) -> Callable[[], list[str]]:
     return stop
 
 
+async def test_the_checkpoints_of_a_task_come_newest_first(api: Api) -> None:
+    number = api.shop.task("Pay")
+    for new in (NewCheckpoint(execution_step=1), NewCheckpoint(execution_step=2)):
+        api.shop.do(partial(checkpoints.create, task=number, new=new, kept=5))
+    found = await api.get(f"/api/tasks/{number}/checkpoints")
+    assert [row["executionStep"] for row in found["checkpoints"]] == [2, 1]
+    found = await api.get(f"/api/tasks/TASK-{number}/checkpoints?limit=1")
+    assert [row["checkpointId"] for row in found["checkpoints"]] == ["CP-2"]
+    assert (await api.get("/api/tasks/99/checkpoints", 404))["error"] == (
+        "There is no task TASK-99. /api/tasks lists them."
+    )
+
+
 READS = {
     "/api/streams": 4,
     "/api/streams?workspace=shop": 5,
@@ -391,6 +405,7 @@ READS = {
     "/api/tasks": 3,
     "/api/tasks?workspace=shop": 4,
     "/api/tasks/1": 4,
+    "/api/tasks/1/checkpoints": 3,
     "/api/activity": 3,
     "/api/workspaces": 2,
 }

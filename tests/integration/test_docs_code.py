@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import sqlite3
@@ -17,10 +18,11 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from command_line import options
 from e2e.servers import COMMAND, Server, contents, server, start_server
 from task_copilot.description import asyncapi
 from task_copilot.events.messages import CLIENT_MESSAGES
-from task_copilot.settings import declared, environment_variable, flag
+from task_copilot.settings import declared, environment_variable, flag, known_variables
 from task_copilot.tools.registry import TOOLS_BY_NAME
 from validation import valid_frame, valid_request, validated
 
@@ -96,18 +98,21 @@ async def test_the_reader_of_the_http_page_prints_progress_and_that_nothing_chan
 async def test_the_backup_of_the_operations_page_holds_everything_while_a_server_runs(
     tmp_path: Path,
 ) -> None:
-    (code,) = blocks_of("operations", "python")
-    folder = tmp_path / ".local" / "share" / "task-copilot"
-    folder.mkdir(parents=True)
-    async with start_server(tmp_path, database=folder / "task-copilot.db") as mcp:
+    (words,) = (block for block in blocks_of("operations", "text") if " backup " in block)
+    async with start_server(tmp_path) as mcp:
         await mcp.ok("task_create", title="Kept", streamId="Stream-A")
-        backup = await script(code, mcp, tmp_path, HOME=str(tmp_path))
-        assert await asyncio.wait_for(backup.communicate(), 30) == (b"", b"")
+        await asyncio.to_thread(backed_up, words, mcp)
         await mcp.ok("task_create", title="Later")
-        saved = tmp_path / "task-copilot-backup.db"
+        saved = mcp.folder / "task-copilot-backup.db"
     assert [row["title"] for row in rows(saved, "tasks")] == ["Kept"]
     async with start_server(tmp_path, database=saved) as again:
         assert (await again.ok("task_get", id="1"))["title"] == "Kept"
+
+
+def backed_up(words: str, mcp: Server) -> None:
+    environment = {**os.environ, **mcp.environment}
+    command = [*COMMAND, *shlex.split(words)[1:]]
+    subprocess.run(command, cwd=mcp.folder, env=environment, timeout=30, check=True)
 
 
 def rows(database: Path, table: str) -> list[sqlite3.Row]:
@@ -117,7 +122,7 @@ def rows(database: Path, table: str) -> list[sqlite3.Row]:
 
 
 def test_every_block_of_python_is_run_by_a_test_above() -> None:
-    assert set(blocks("python")) == {"events-0", "http-0", "operations-0"}
+    assert set(blocks("python")) == {"events-0", "http-0"}
 
 
 # --- JSON ---
@@ -232,10 +237,8 @@ def names(folder: Path) -> set[str]:
 
 def test_the_pages_name_only_settings_that_exist() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
-    known = {environment_variable(item) for item in declared()}
-    assert set(re.findall(r"TASK_COPILOT_\w+", text)) <= known
-    flags = {flag(item) for item in declared()}
-    assert set(re.findall(r"`(--[a-z-]+)", text)) <= flags
+    assert set(re.findall(r"\bTASK_COPILOT_\w+", text)) <= known_variables()
+    assert set(re.findall(r"`(--[a-z-]+)", text)) <= options()
     for name in re.findall(r"`task-copilot ([a-z]+)", text):
         subprocess.run([*COMMAND, name, "--help"], check=True, capture_output=True, timeout=30)
 

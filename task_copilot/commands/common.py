@@ -1,0 +1,137 @@
+"""What the commands share: the database, the workspace, refusals and questions."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from task_copilot import jsontext
+from task_copilot.errors import InvalidInput, NotFound, StorageError, TaskCopilotError
+from task_copilot.settings import Settings
+
+if TYPE_CHECKING:
+    from task_copilot.database.store import Database
+    from task_copilot.events.log import LogRow
+    from task_copilot.workspaces import Scope, Workspace
+
+ACTOR = "cli"
+"""Who acts where the settings name no agent."""
+
+SEVERAL_SESSIONS = (
+    "The database's files may still hold the old bytes until every session on it has ended"
+)
+
+
+class Refusal(click.ClickException):
+    """An expected failure as a person reads it: one line, exit code 1."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"task-copilot: {self.message}", file=file, err=True)
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Expected failures become a `Refusal`."""
+    try:
+        yield
+    except TaskCopilotError as error:
+        raise Refusal(str(error)) from None
+
+
+@contextlib.contextmanager
+def database_of(settings: Settings, *, new: bool = False) -> "Iterator[Database[LogRow]]":
+    """The database; one that is not there is made where `new`, and refused otherwise.
+
+    Expected failures become a `Refusal`.
+    """
+    from task_copilot.application import open_blocking
+    from task_copilot.clock import system_clock
+
+    with refusals():
+        if not new:
+            require_database(settings)
+        database = open_blocking(settings, system_clock)
+        try:
+            yield database
+        finally:
+            database.committer.close()
+            database.read_engine.dispose()
+
+
+def file_of_database(settings: Settings) -> Path:
+    """Where the database's file stands or would stand; raises StorageError."""
+    from task_copilot.database.sqlite import file_of
+    from task_copilot.database.store import parse_url
+
+    return file_of(parse_url(settings.database_url))
+
+
+def require_database(settings: Settings) -> None:
+    """Refuses a file that is not there, which opening would make."""
+    file = file_of_database(settings)
+    if not file.exists():
+        raise NotFound(
+            f"There is no database {file}. Is TASK_COPILOT_DATABASE_URL (--database-url) right?"
+        )
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> "Iterator[tuple[Database[LogRow], Scope]]":
+    """The database and the present workspace; expected failures become a `Refusal`."""
+    from task_copilot.workspaces import Scope
+
+    with database_of(settings) as database:
+        workspace = workspace_of(database, settings.workspace)
+        yield database, Scope(workspace, settings.agent or ACTOR)
+
+
+def workspace_of(database: "Database[LogRow]", wanted: str | None) -> "Workspace":
+    """The workspace of a name or a folder, or of the current one; raises NotFound."""
+    from task_copilot import workspaces
+    from task_copilot.location import locate
+
+    location = locate(wanted, os.environ, Path.cwd())
+    found = database.read_now(lambda connection: workspaces.find(connection, location))
+    if found is None:
+        raise NotFound(
+            f"The database has no workspace {location.name}. Run this in the project's folder, "
+            "or name it: task-copilot --workspace NAME …"
+        )
+    return found
+
+
+def count(number: int, what: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def confirm(command: str, question: str) -> None:
+    """Asks on the terminal; raises InvalidInput where there is none, or the answer is no."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InvalidInput(f"{command} asks first, and there is no terminal to ask on; give --yes.")
+    if not click.confirm(question, err=True):
+        raise InvalidInput("Nothing was changed.")
+
+
+def scrub(database: "Database[LogRow]") -> None:
+    """Removes what is deleted from the bytes of the files too, or says that it is still there."""
+    try:
+        clean = database.scrub()
+    except StorageError as error:
+        raise StorageError(f"{SEVERAL_SESSIONS}, and longer. {error}") from None
+    if not clean:
+        click.echo(f"task-copilot: {SEVERAL_SESSIONS}.", err=True)
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON, for programs."""
+    click.echo(jsontext.encode(value))
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One line of JSON, for programs."
+)
