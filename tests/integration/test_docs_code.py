@@ -5,12 +5,13 @@ import json
 import os
 import re
 import shlex
+import signal
 import sqlite3
 import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from validation import valid_frame, valid_request, validated
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 DEFAULT = "127.0.0.1:9090"
+LOOK_SECONDS = 0.1
 
 
 def blocks(language: str) -> dict[str, str]:
@@ -86,6 +88,27 @@ async def test_the_listener_of_the_events_page_prints_what_happens(
     assert re.search(rb"^\d+ task.completed Pay by card\n$", out, re.MULTILINE)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+async def test_the_programs_of_the_client_page_print_what_happens(
+    running: Server, tmp_path: Path, number: int
+) -> None:
+    code = blocks_of("client", "python")[number]
+    address = {"TASK_COPILOT_URL": f"http://127.0.0.1:{running.port}"}
+    program = await script(code, running, tmp_path, **address)
+    printed = b""
+    async with asyncio.timeout(30):
+        while b"task.completed" not in printed:  # until it has subscribed
+            await running.ok("task_update", id="1", status="in_progress")
+            await running.ok("task_update", id="1", status="completed")
+            with suppress(TimeoutError):
+                printed += await asyncio.wait_for(program.stdout.readline(), LOOK_SECONDS)
+        if number == 0:
+            program.send_signal(signal.SIGINT)
+        out, err = await program.communicate()
+    assert (program.returncode, err) == (0, b"")
+    assert b"task.completed Pay by card\n" in printed + out
+
+
 async def test_the_reader_of_the_http_page_prints_progress_and_that_nothing_changed(
     running: Server, tmp_path: Path
 ) -> None:
@@ -122,7 +145,8 @@ def rows(database: Path, table: str) -> list[sqlite3.Row]:
 
 
 def test_every_block_of_python_is_run_by_a_test_above() -> None:
-    assert set(blocks("python")) == {"events-0", "http-0"}
+    shown = {"client-0", "client-1", "events-0", "http-0"}
+    assert set(blocks("python")) == shown
 
 
 # --- JSON ---

@@ -36,11 +36,9 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.hub",
         "task_copilot.launch",
         "task_copilot.leader",
-        "task_copilot.places",
         "task_copilot.ports",
         "task_copilot.protocols",
         "task_copilot.hub.*",
-        "task_copilot.runtime",
         "task_copilot.server",
         "task_copilot.server.*",
         "task_copilot.standalone",
@@ -115,6 +113,8 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.jsontext",
         "task_copilot.location",
         "task_copilot.patience",
+        "task_copilot.places",
+        "task_copilot.runtime",
         "task_copilot.schema",
         "task_copilot.settings",
         "task_copilot.text",
@@ -128,6 +128,10 @@ CLIENT_MAY_IMPORT = [
     "task_copilot.client.*",
     "task_copilot.events.topics",
     "task_copilot.events.types",
+    "task_copilot.places",  # where the hub is
+    "task_copilot.runtime",
+    "task_copilot.settings",
+    "task_copilot_client",
 ]
 
 # Closing any descriptor of a database file drops every SQLite lock of the process, so these layers
@@ -175,9 +179,10 @@ def project() -> Mapping[str, Module]:
                 continue
             name = ".".join([package, *parts]).removesuffix(".__init__")
             found[name] = module(name, str(path.relative_to(ROOT)), path.read_text("utf-8"))
-    client = ROOT / "task_copilot_client.py"
-    if client.exists():
-        found[client.stem] = module(client.stem, client.name, client.read_text("utf-8"))
+    client = ROOT / "task_copilot_client" / "__init__.py"
+    found["task_copilot_client"] = module(
+        "task_copilot_client", str(client.relative_to(ROOT)), client.read_text("utf-8")
+    )
     return found
 
 

@@ -16,12 +16,15 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+import task_copilot_client
+
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS: dict[str, Any] = PYPROJECT["tool"]["setuptools"]
 
+CLIENT = "task_copilot_client"
 LINKED = {"tools": "task_copilot.tools", "events": "task_copilot.events"}
-SOURCES = ("task_copilot", "tools", "events")
+SOURCES = ("task_copilot", "tools", "events", CLIENT)
 NOT_SOURCES = {"__pycache__", ".DS_Store"}
 
 
@@ -41,6 +44,7 @@ def source_files() -> set[str]:
     found = {f"task_copilot/{path}" for path in files_below(ROOT / "task_copilot")}
     for folder in LINKED:
         found |= {f"task_copilot/{folder}/{path}" for path in files_below(ROOT / folder)}
+    found |= {f"{CLIENT}/{path}" for path in files_below(ROOT / CLIENT)}
     found |= {name + ".py" for name in SETUPTOOLS.get("py-modules", [])}
     return found
 
@@ -179,7 +183,7 @@ def test_the_wheel_holds_every_source_file_and_nothing_else(
     with zipfile.ZipFile(distributions[1]) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert names == source_files(), "a file that is not Python belongs in `package-data`"
-    assert "task_copilot/py.typed" in names
+    assert {"task_copilot/py.typed", f"{CLIENT}/py.typed"} <= names
 
 
 @pytest.mark.xdist_group("distributions")
@@ -190,7 +194,7 @@ def test_the_top_level_of_the_wheel_is_the_package_and_its_metadata(
         top = {PurePosixPath(name).parts[0] for name in wheel.namelist()}
     (metadata,) = (name for name in top if name.endswith(".dist-info"))
     modules = {name + ".py" for name in SETUPTOOLS.get("py-modules", [])}
-    assert top == {"task_copilot", metadata} | modules
+    assert top == {"task_copilot", CLIENT, metadata} | modules
 
 
 @pytest.mark.xdist_group("distributions")
@@ -213,3 +217,93 @@ def test_an_installed_wheel_is_importable_without_the_sources(
     folders = [Path(line).parent.relative_to(target).as_posix() for line in printed]
     assert folders == ["task_copilot", "task_copilot/events", "task_copilot/tools"]
     assert (target / "bin" / "task-copilot").exists()
+
+
+PROGRAM_OF_A_USER = """
+from typing import assert_type
+
+from task_copilot_client import AsyncTaskCopilotClient, Event, Gap, TaskCopilotClient, TaskRow
+
+
+def told(gap: Gap) -> None:
+    assert_type(gap.from_, int)
+
+
+def changed(topic: str, event_type: str, data: dict[str, object]) -> None:
+    print(topic.upper(), event_type.upper(), data["workspace"])
+
+
+with TaskCopilotClient(on_gap=told, filter={"eventTypes": ["task.*"]}, since=0) as client:
+    client.subscribe(["task:*"], changed, filter={"streams": ["Stream-A"]})
+    assert_type(client.connect(keep_trying=True), bool)
+    assert_type(client.tasks(status="blocked")["tasks"], list[TaskRow])
+    assert_type(client.streams()["streams"][0]["progressPercentage"], float)
+
+
+async def main() -> None:
+    async with AsyncTaskCopilotClient("http://127.0.0.1:9090", poll_interval=5) as reading:
+        async for event in reading.events(["*"], replay=3, batch={"maxEvents": 9}):
+            assert_type(event, Event)
+        assert_type((await reading.task("TASK-1"))["title"], str)
+"""
+
+MISTAKES = """
+from task_copilot_client import TaskCopilotClient
+
+client = TaskCopilotClient(poll_interval="soon")
+client.subscribe(["task:*"], None)
+client.subscribe(["task:*"], print, filter={"stream": ["Stream-A"]})
+"""
+
+
+@pytest.mark.xdist_group("distributions")
+def test_programs_are_checked_strictly_against_the_installed_client(
+    distributions: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run(sys.executable, "-m", "venv", "--without-pip", "user", cwd=tmp_path)
+    python = tmp_path / "user" / "bin" / "python"
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    target = run(python, "-c", code, cwd=tmp_path).strip()
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+    run(*pip, "--no-deps", "--no-index", "--target", target, distributions[1], cwd=tmp_path)
+    (tmp_path / "right.py").write_text(PROGRAM_OF_A_USER)
+    (tmp_path / "wrong.py").write_text(MISTAKES)
+    mypy = (sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=cache")
+    found = [
+        subprocess.run(
+            [*mypy, f"--python-executable={python}", tmp_path / name],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        for name in ("right.py", "wrong.py")
+    ]
+    assert found[0].startswith("Success"), found[0]
+    assert "Found 3 errors" in found[1], found[1]
+
+
+def test_the_client_exports_what_it_promises() -> None:
+    assert task_copilot_client.__all__ == [
+        "AsyncTaskCopilotClient",
+        "Batch",
+        "CheckpointRow",
+        "Event",
+        "Filter",
+        "Gap",
+        "GapReason",
+        "HubUnavailable",
+        "Mode",
+        "NotFound",
+        "RequestRefused",
+        "StreamList",
+        "StreamRow",
+        "StreamWithTasks",
+        "SubtaskRow",
+        "TaskCopilotClient",
+        "TaskCopilotClientError",
+        "TaskList",
+        "TaskRow",
+        "TaskWhole",
+    ]
+    assert all(hasattr(task_copilot_client, name) for name in task_copilot_client.__all__)

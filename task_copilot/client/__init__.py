@@ -1,0 +1,1 @@
+"""The Python client: `task_copilot_client` is its public face."""

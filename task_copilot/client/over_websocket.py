@@ -1,0 +1,140 @@
+"""Events over a WebSocket: one connection from its handshake to its end."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from urllib.parse import quote
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    WebSocketException,
+)
+
+from task_copilot.client.core import Core
+from task_copilot.client.errors import Unusable
+from task_copilot.client.finding import Hub
+from task_copilot.client.model import Item
+from task_copilot.client.options import Options, is_loopback
+
+logger = logging.getLogger("task_copilot_client")
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+"""A hub ends a batch at 256 KiB, and no event is larger than 32 KiB."""
+
+CLOSE_SECONDS = 1.0
+COME_BACK = 1012
+"""The hub ends and another takes its place."""
+
+STABLE_SECONDS = 5.0
+"""A connection that ends sooner and brought nothing has failed."""
+
+Sink = Callable[[Item], Awaitable[None]]
+
+
+class NoWebSocket(Exception):
+    """A handshake that failed; `silent` where there was no answer at all."""
+
+    def __init__(self, reason: str, *, silent: bool = False) -> None:
+        super().__init__(reason)
+        self.silent = silent
+
+
+async def opened(hub: Hub, options: Options) -> ClientConnection:
+    """A connection to the hub; raises NoWebSocket."""
+    address = f"ws{hub.address.removeprefix('http')}/ws"
+    if options.workspace:
+        address += f"?workspace={quote(options.workspace, safe='')}"
+    try:
+        return await connect(
+            address,
+            additional_headers=options.headers,
+            proxy=None if is_loopback(hub.address) else True,
+            compression=None,
+            max_size=MAX_FRAME_BYTES,
+            open_timeout=options.answer_timeout,
+            ping_interval=options.keepalive,
+            ping_timeout=options.keepalive,
+            close_timeout=CLOSE_SECONDS,
+        )
+    except TimeoutError:
+        reason = f"no answer to the handshake in {options.answer_timeout:g} s"
+        raise NoWebSocket(reason, silent=True) from None
+    except InvalidStatus as error:
+        raise NoWebSocket(f"answered with {error.response.status_code}") from None
+    except (OSError, EOFError, InvalidHandshake, InvalidMessage, WebSocketException) as error:
+        raise NoWebSocket(str(error) or type(error).__name__) from None
+
+
+class Session:
+    """Brings what one connection has until it ends; `good` says whether that was anything."""
+
+    def __init__(
+        self, connection: ClientConnection, core: Core, options: Options, sink: Sink
+    ) -> None:
+        self.good = False
+        self.answered = asyncio.Event()
+        """Set while the hub owes no answer."""
+        self._connection = connection
+        self._core = core
+        self._options = options
+        self._sink = sink
+        self._since = asyncio.get_running_loop().time()
+        core.connected()
+
+    async def run(self, changed: asyncio.Event) -> bool:
+        """Serves until the connection ends; whether to come back at once. `changed` is set
+        where something else is wanted. Raises RequestRefused."""
+        sender = asyncio.create_task(self._send_changes(changed))
+        try:
+            await self._send()
+            while True:
+                await self._take(await self._next())
+        except ConnectionClosed as end:
+            logger.info("The WebSocket ended: %s", end)
+            return end.rcvd is not None and end.rcvd.code == COME_BACK
+        except (Unusable, TimeoutError) as error:
+            logger.info("The WebSocket is of no use: %s", str(error) or "no answer")
+            return False
+        finally:
+            sender.cancel()
+            if asyncio.get_running_loop().time() - self._since >= STABLE_SECONDS:
+                self.good = True
+            await self._close()
+
+    async def _next(self) -> str | bytes:
+        limit = self._options.answer_timeout if self._core.waits else None
+        async with asyncio.timeout(limit):
+            return await self._connection.recv()
+
+    async def _take(self, frame: str | bytes) -> None:
+        for item in self._core.receive(frame):
+            self.good = True
+            await self._sink(item)
+        await self._send()
+
+    async def _send(self) -> None:
+        for message in self._core.outgoing():
+            await self._connection.send(message)
+        if self._core.waits:
+            self.answered.clear()
+        else:
+            self.answered.set()
+
+    async def _send_changes(self, changed: asyncio.Event) -> None:
+        with suppress(ConnectionClosed):  # the reader sees it too
+            while True:
+                await changed.wait()
+                changed.clear()
+                await self._send()
+
+    async def _close(self) -> None:
+        try:
+            with suppress(OSError, WebSocketException):
+                await self._connection.close()
+        finally:
+            self.answered.set()
