@@ -22,6 +22,8 @@ from validation import valid_frame
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LISTEN = ROOT / "examples" / "listen.py"
+MONITOR = ROOT / "examples" / "monitor.py"
+POLLING = ROOT / "examples" / "monitor_polling.py"
 
 
 def blocks(language: str) -> list[str]:
@@ -38,10 +40,15 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
 def test_the_python_of_the_readme_is_the_file_that_it_names() -> None:
     (code,) = blocks("python")
-    assert code == LISTEN.read_text(encoding="utf-8")
+    assert code == MONITOR.read_text(encoding="utf-8")
 
 
-async def test_the_python_of_the_readme_prints_progress(server: Server) -> None:
+def test_the_readme_says_how_long_both_monitors_are() -> None:
+    for file in (MONITOR, POLLING):
+        assert f"{len(file.read_text(encoding='utf-8').splitlines())} lines" in README
+
+
+async def test_the_example_without_a_client_prints_progress(server: Server) -> None:
     listener = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", str(LISTEN), f"ws://127.0.0.1:{server.port}/ws"),
         stdout=PIPE,
@@ -58,7 +65,7 @@ async def test_the_python_of_the_readme_prints_progress(server: Server) -> None:
     assert (listener.returncode, b"1012" in err, b"Traceback" in err) == (1, True, False)
 
 
-def test_the_python_of_the_readme_says_that_nobody_serves() -> None:
+def test_the_example_without_a_client_says_that_nobody_serves() -> None:
     port = free_port()
     command = [sys.executable, str(LISTEN), f"ws://127.0.0.1:{port}/ws"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -67,7 +74,7 @@ def test_the_python_of_the_readme_says_that_nobody_serves() -> None:
     assert "Traceback" not in found.stderr
 
 
-def test_the_python_of_the_readme_reads_the_default_address() -> None:
+def test_the_readme_names_the_default_address() -> None:
     assert f"ws://127.0.0.1:{next(f.default for f in declared() if f.name == 'port')}/ws" in README
 
 
