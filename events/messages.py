@@ -226,7 +226,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
 ERRORS: dict[ErrorCode, str] = {
     "WS_INVALID_MESSAGE": "not JSON, not an object, or of another shape than the type has",
     "WS_UNKNOWN_TYPE": "the type does not exist",
-    "WS_INVALID_TOPIC": "no topics, or one that is no pattern",
+    "WS_INVALID_TOPIC": "an empty list of topics, or one that is no pattern",
     "WS_SUBSCRIPTION_LIMIT": "more patterns than one connection may hold",
     "WS_NOT_SUBSCRIBED": "unsubscribing from a pattern that this connection does not hold",
     "WS_INVALID_CURSOR": "since, epoch or replay that is no position of this log, or that comes "

@@ -137,7 +137,7 @@ def read(text: str | bytes) -> Message:
         message = _parse(text)
         message_id = _id_of(message)
         kind = _kind_of(message)
-        return Message(kind, message_id, _content(kind, _payload_of(message)))
+        return Message(kind, message_id, _content(kind, _payload_of(kind, message)))
     except Refused as refusal:
         raise Unreadable(refusal, message_id) from None
 
@@ -253,7 +253,8 @@ def _id_of(message: dict[str, Any]) -> str | int | None:
     if not allowed:
         raise Refused(
             "WS_INVALID_MESSAGE",
-            f'The "id" of a message is a text of at most {MAX_ID_CHARACTERS} characters.',
+            f'The "id" of a message is a text of at most {MAX_ID_CHARACTERS} characters, or a '
+            "whole number.",
         )
     return request_id  # type: ignore[no-any-return]
 
@@ -279,7 +280,13 @@ def _kind_of(message: dict[str, Any]) -> str:
     return kind
 
 
-def _payload_of(message: dict[str, Any]) -> dict[str, Any]:
+def _payload_of(kind: str, message: dict[str, Any]) -> dict[str, Any]:
+    if "payload" not in message and "topics" in message:
+        raise Refused(
+            "WS_INVALID_MESSAGE",
+            f'What {kind} asks for stands in its "payload": '
+            f'{{"type": "{kind}", "payload": {{"topics": […]}}}}.',
+        )
     payload = message.get("payload", {})
     if not isinstance(payload, dict):
         raise Refused("WS_INVALID_MESSAGE", 'The "payload" of a message is an object.')

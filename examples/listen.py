@@ -4,7 +4,7 @@ import json
 import sys
 from contextlib import suppress
 
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 url = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:9090/ws"
@@ -19,5 +19,7 @@ try:
                 print(stream["streamName"], stream["progressPercentage"], "%", stream["status"])
 except ConnectionClosed as end:
     sys.exit(f"The server ended the connection: {end}")
+except InvalidStatus as refusal:
+    sys.exit(f"{url} refuses: {refusal.response.body.decode()}")
 except (OSError, WebSocketException) as error:
     sys.exit(f"Nobody serves events at {url}: {error}. Is an agent's session running?")

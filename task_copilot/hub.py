@@ -149,9 +149,10 @@ class Hub:
             if found is Holder.SAME_DATABASE:
                 self._say_served(port)
                 return None
+        last = min(wanted + PORTS_TRIED - 1, LAST_PORT)
         self._say(
             logging.ERROR,
-            f"Events are not served: ports {wanted} to {wanted + PORTS_TRIED - 1} are held by "
+            f"Events are not served: ports {wanted} to {last} are held by "
             "other programs. The tools work; set TASK_COPILOT_PORT to a free port.",
         )
         return None

@@ -141,8 +141,9 @@ def describe(schema: Mapping[str, Any]) -> str:
     kind = schema.get("type")
     if kind == "string":
         return "a text" + _range(schema, "minLength", "maxLength", " characters", " of")
-    if kind == "integer":
-        return "a whole number" + _range(schema, "minimum", "maximum", "", "")
+    if kind in {"integer", "number"}:
+        number = "a whole number" if kind == "integer" else "a number"
+        return number + _range(schema, "minimum", "maximum", "", "")
     if kind == "array":
         return "a list" + _range(schema, "minItems", "maxItems", " items", " of")
     return {"object": "an object", "boolean": "true or false"}.get(kind or "", "another value")

@@ -93,7 +93,10 @@ class Settings:
         maximum=1_000_000_000,
     )
     max_listeners: int = setting(
-        100, "WebSocket connections at once; the next gets 503.", minimum=1, maximum=100_000
+        100,
+        "Listeners at once, over whatever transport; the next gets 503.",
+        minimum=1,
+        maximum=100_000,
     )
     max_patterns: int = setting(50, "Topic patterns of one connection.", minimum=1, maximum=10_000)
     max_message_bytes: int = setting(

@@ -15,12 +15,17 @@ MAX_CURSOR = 200
 
 def _stream_id(text: str) -> str:
     if STREAM_ID.fullmatch(text) is None:
-        raise ValueError("is no stream id, which is 1 to 64 of A-Z a-z 0-9 . _ -")
+        raise ValueError(f"got {text[:60]!r}; a stream id is 1 to 64 of A-Z a-z 0-9 . _ -")
     return text
 
 
 Id = Annotated[str, Field(min_length=1, max_length=100)]
-StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_stream_id)]
+StreamId = Annotated[
+    str,
+    # Shown only: the validator says better what is wrong.
+    Field(json_schema_extra={"pattern": r"^[A-Za-z0-9._-]{1,64}$"}),
+    AfterValidator(_stream_id),
+]
 WorkspaceName = Annotated[str, Field(min_length=1, max_length=200)]
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE, description="rows of one answer")]
 Cursor = Annotated[str, Field(max_length=MAX_CURSOR, description="`nextCursor` of the page before")]

@@ -14,6 +14,8 @@ def serve(settings: Settings) -> None:
 
     For listeners that outlive the agents' sessions. As long as another process serves the
     database, this one waits to take its place. Ctrl+C ends it.
+
+    Settings stand before the command: task-copilot --port 9100 serve
     """
     from task_copilot.database.store import parse_url
 
