@@ -50,12 +50,13 @@ def opened(sandbox: Sandbox) -> Iterator[Database[LogRow]]:
         database.write_engine.dispose()
 
 
-def add_events(database: Database[LogRow], count: int) -> int:
-    """Commits `count` events of the usual size at once; the number of the last."""
+def add_events(database: Database[LogRow], count: int, tasks: int = 100) -> int:
+    """Commits `count` events of the usual size at once, of TASK-0 to the last of `tasks` in turns;
+    the number of the last event."""
 
     def append(transaction: Transaction) -> int:
         for place in range(count):
-            log.append(transaction, _event(place, transaction.now), "bench")
+            log.append(transaction, _event(place % tasks, transaction.now), "bench")
         return log.state(transaction.connection).head + count
 
     return database.write_now(append)
@@ -64,7 +65,7 @@ def add_events(database: Database[LogRow], count: int) -> int:
 def _event(place: int, now: str) -> TaskStatusChanged:
     return TaskStatusChanged(
         workspace=WORKSPACE,
-        task_id=f"TASK-{place % 100}",
+        task_id=f"TASK-{place}",
         task_title="Implement the types",
         parent_id=None,
         stream_id="Stream-A",
@@ -83,11 +84,13 @@ def add_stream(
     *,
     statuses: Sequence[str] = STATUSES,
     agents: Sequence[str | None] = (None,),
+    description: str | None = None,
 ) -> None:
     """A stream with a task for each title; statuses and agents take turns."""
     now = system_clock()
     rows = [
         _task(stream_id, title, statuses[place % len(statuses)], agents[place % len(agents)], now)
+        | {"description": description}
         for place, title in enumerate(titles)
     ]
     count = Counter(row["status"] for row in rows)

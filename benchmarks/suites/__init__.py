@@ -2,6 +2,7 @@
 
 from benchmarks.measures import Suite
 from benchmarks.suites import (
+    client,
     delivery,
     fairness,
     fanout,
@@ -17,6 +18,7 @@ from benchmarks.suites import (
     stream_lists,
     takeover,
     updates,
+    wire,
 )
 
 SUITES: dict[str, Suite] = {
@@ -29,6 +31,8 @@ SUITES: dict[str, Suite] = {
         fairness,
         replay,
         fanout,
+        client,
+        wire,
         takeover,
         shutdown,
         scale,

@@ -51,6 +51,8 @@ class Core:
         self._batch = batch
         self._wishes: tuple[Wish, ...] = ()
         self._generation = self._asked_generation = 0
+        self._wanted: dict[str, Condition] | None = None
+        """What to subscribe to, once it was put together for the wishes that hold now."""
         self._coarse = False
         self._lost = False
         """The hub does not know the cursor: begin at its head, and say so."""
@@ -100,6 +102,7 @@ class Core:
         if self._wishes and not wishes:
             self._at_head = True
         self._wishes = tuple(wishes)
+        self._wanted = None
         self._generation += 1
 
     # --- WebSocket ---
@@ -109,6 +112,8 @@ class Core:
         wanted = self._asked()
         if not self._opened:
             return [self._opening(wanted)] if wanted else []
+        if wanted is self._sent:  # as after nearly every message
+            return []
         dropped = [pattern for pattern in self._sent if pattern not in wanted]
         added = {
             pattern: condition
@@ -132,10 +137,11 @@ class Core:
         return message
 
     def _asked(self) -> dict[str, Condition]:
-        wanted = merged(self._wishes)
-        if self._coarse or len(json.dumps(_subscriptions(wanted))) > MAX_REQUEST_CHARACTERS:
-            return coarse(wanted)
-        return wanted
+        if self._wanted is None:
+            wanted = merged(self._wishes)
+            too_long = len(json.dumps(_subscriptions(wanted))) > MAX_REQUEST_CHARACTERS
+            self._wanted = coarse(wanted) if self._coarse or too_long else wanted
+        return self._wanted
 
     def _cursor(self) -> Json:
         """Where the next connection or page begins."""
@@ -227,7 +233,7 @@ class Core:
             self._lost = True
             return True
         if code == "WS_SUBSCRIPTION_LIMIT" and not self._coarse:
-            self._coarse = True
+            self._coarse, self._wanted = True, None
             return True
         return False
 
