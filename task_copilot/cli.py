@@ -43,6 +43,7 @@ COMMANDS = {
     "checkpoints": "reading",
     "create": "writing",
     "doctor": "doctor",
+    "events": "events",
     "export": "copies",
     "import": "copies",
     "init": "init",
@@ -53,6 +54,8 @@ COMMANDS = {
     "task": "reading",
     "tasks": "reading",
     "update": "writing",
+    "wait": "wait",
+    "watch": "watch",
 }
 """Each command with the module of `task_copilot.commands` that declares it."""
 

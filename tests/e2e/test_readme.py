@@ -101,4 +101,5 @@ def test_the_files_and_commands_that_the_readme_names_exist() -> None:
 def test_the_readme_is_short_and_its_picture_fits_a_page() -> None:
     assert len(README.splitlines()) < 170
     (picture,) = blocks("text")
+    assert picture in (ROOT / "docs" / "watch.md").read_text(encoding="utf-8")
     assert max(map(len, picture.splitlines())) <= 100
