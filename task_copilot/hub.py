@@ -12,14 +12,11 @@ import uvicorn
 from starlette.types import ASGIApp
 from websockets.exceptions import InvalidState
 
-from task_copilot.api.endpoint import Context
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
 from task_copilot.events.bus import Bus
-from task_copilot.events.feed import Feed
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
-from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.ports import (
     ACCEPTED_AT_ONCE,
     BACKLOG,
@@ -31,7 +28,7 @@ from task_copilot.ports import (
 )
 from task_copilot.protocols import PatientWebSocket, impatient_http
 from task_copilot.settings import Settings
-from task_copilot.web import build_app
+from task_copilot.web import Served, served_app
 
 logger = logging.getLogger(__name__)
 
@@ -108,20 +105,8 @@ class Hub:
         return True
 
     def _app(self, port: int) -> ASGIApp:
-        settings = self._settings
-        # Who is dropped for not answering has to be asked first, and given time to answer.
-        ping_interval = min(settings.ping_interval, settings.listener_timeout / 2)
-        limits = WebSocketLimits(
-            max_patterns=settings.max_patterns,
-            ping_interval=ping_interval,
-            listener_timeout=settings.listener_timeout,
-        )
-        websocket = WebSocketEndpoint(
-            self._bus, self.listeners, limits, self._clock, refuse=settings.no_websocket
-        )
-        feed = Feed(self._bus, self.listeners, settings.max_patterns, ping_interval)
-        context = Context(self._database, self._clock, settings.checkpoints_kept)
-        return build_app(feed, websocket, context, self._measured, port=port)
+        log = Served(self._bus, self.listeners, self._database, self._clock)
+        return served_app(log, self._settings, self._measured, port=port)
 
     def _measured(self) -> bytes:
         from task_copilot.metrics import HubMetrics, exposition

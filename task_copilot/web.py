@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 
@@ -16,9 +17,15 @@ from task_copilot import jsontext
 from task_copilot.api import events
 from task_copilot.api.endpoint import Context, endpoint
 from task_copilot.api.routes import EVENT_STREAM, EVENTS, HEALTH, METRICS, ROUTES
+from task_copilot.clock import Clock
+from task_copilot.database.store import Database
+from task_copilot.events.bus import Bus
 from task_copilot.events.feed import Feed
-from task_copilot.events.websocket import WebSocketEndpoint
+from task_copilot.events.listeners import Listeners
+from task_copilot.events.log import LogRow
+from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.guard import HostAndOriginGuard
+from task_copilot.settings import Settings
 
 METRICS_TYPE = "text/plain; version=0.0.4"
 DOCUMENTS = ("openapi", "asyncapi")
@@ -27,6 +34,35 @@ PLACES = (
     *(f"/{name}.json" for name in DOCUMENTS),
     "/ws (WebSocket)",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a hub serves, and to whom."""
+
+    bus: Bus
+    listeners: Listeners
+    database: Database[LogRow]
+    clock: Clock
+
+
+def served_app(
+    log: Served, settings: Settings, metrics: Callable[[], bytes], *, port: int
+) -> ASGIApp:
+    """The application of a hub with these settings."""
+    # Who is dropped for not answering has to be asked first, and given time to answer.
+    ping_interval = min(settings.ping_interval, settings.listener_timeout / 2)
+    limits = WebSocketLimits(
+        max_patterns=settings.max_patterns,
+        ping_interval=ping_interval,
+        listener_timeout=settings.listener_timeout,
+    )
+    websocket = WebSocketEndpoint(
+        log.bus, log.listeners, limits, log.clock, refuse=settings.no_websocket
+    )
+    feed = Feed(log.bus, log.listeners, settings.max_patterns, ping_interval)
+    context = Context(log.database, log.clock, settings.checkpoints_kept)
+    return build_app(feed, websocket, context, metrics, port=port)
 
 
 def build_app(

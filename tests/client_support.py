@@ -15,7 +15,9 @@ from typing import Any, Self
 import httpx2
 
 from e2e.servers import COMMAND, environment_of, free_port
-from support import World, database_at
+from support import World, database_at, events_of
+from task_copilot.testing import MemoryServer
+from task_copilot_client import AsyncTaskCopilotClient, TaskCopilotClient
 
 LIMIT_SECONDS = 20.0
 LOOK_SECONDS = 0.005
@@ -94,9 +96,18 @@ class Hub:
         self.world.database.committer.close()
         self.world.database.read_engine.dispose()
 
+    def client(self, **options: Any) -> TaskCopilotClient:
+        return TaskCopilotClient(self.address, **options)
+
+    def async_client(self, **options: Any) -> AsyncTaskCopilotClient:
+        return AsyncTaskCopilotClient(self.address, **options)
+
+    def events(self) -> list[dict[str, Any]]:
+        return self.world.events()
+
     @property
     def head(self) -> int:
-        return len(self.world.events())
+        return len(self.events())
 
     def settle(self) -> None:
         """Waits until the hub knows of everything that was written."""
@@ -106,6 +117,52 @@ class Hub:
     def tasks(self, count: int, stream: str | None = None) -> None:
         for _ in range(count):
             self.newest = self.world.task("A task", stream)
+
+
+class MemoryHub:
+    """A server in memory, with the face of a `Hub`."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self.server = server
+        self.newest = 0
+        """The number of the newest task."""
+
+    def client(self, **options: Any) -> TaskCopilotClient:
+        return TaskCopilotClient(self.server.address, link=self.server.link, **options)
+
+    def async_client(self, **options: Any) -> AsyncTaskCopilotClient:
+        return self.server.async_client(**options)
+
+    def events(self) -> list[dict[str, Any]]:
+        return events_of(self.server._parts[1]._database)
+
+    @property
+    def head(self) -> int:
+        return len(self.events())
+
+    def settle(self) -> None:
+        """Its hub knows of everything that was written."""
+
+    def tasks(self, count: int, stream: str | None = None) -> None:
+        where = {} if stream is None else {"streamId": stream}
+        for _ in range(count):
+            made = self.server.call("task_create", title="A task", **where)
+            self.newest = int(made["id"].removeprefix("TASK-"))
+
+
+AnyHub = Hub | MemoryHub
+KINDS = ("process", "memory")
+
+
+@contextmanager
+def a_hub(kind: str, folder: Path) -> Iterator[AnyHub]:
+    """A hub of one of the KINDS, with a workspace named shop."""
+    if kind == "process":
+        with hub(folder) as found:
+            yield found
+    else:
+        with MemoryServer(workspace="shop") as server:
+            yield MemoryHub(server)
 
 
 @contextmanager

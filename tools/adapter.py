@@ -64,9 +64,7 @@ def build_server(
     ) -> types.CallToolResult:
         tool = TOOLS_BY_NAME.get(params.name)
         if tool is None:
-            return failure(
-                f"There is no tool {params.name!r}. There are: {', '.join(TOOLS_BY_NAME)}."
-            )
+            return failure(unknown(params.name))
         return await call(tool, params.arguments or {}, session, actor(client_name(context)))
 
     server = Server[Any](
@@ -79,6 +77,11 @@ def build_server(
     )
     server.middleware.clear()  # OpenTelemetry's, which nobody configures in a stdio server
     return server
+
+
+def unknown(name: str) -> str:
+    """What an agent reads that calls a tool that does not exist."""
+    return f"There is no tool {name!r}. There are: {', '.join(TOOLS_BY_NAME)}."
 
 
 def client_name(context: ServerRequestContext[Any]) -> str | None:

@@ -17,6 +17,7 @@ from task_copilot.client.options import (
     POLL_SECONDS,
     WAIT_SECONDS,
     WEBSOCKET_RETRY_SECONDS,
+    Link,
     Options,
 )
 from task_copilot.client.selection import checked_batch, wish
@@ -45,7 +46,8 @@ class AsyncTaskCopilotClient:
     two requests where nothing better works, `wait` (0 to 60) for an event in one request over
     HTTP, `keepalive` between two pings on a WebSocket, `websocket_retry` between two looks at
     whether WebSockets work again, `answer_timeout` for every other answer. `token` is sent as a
-    bearer token; `workspace` shows one workspace only. Raises ValueError for nonsense.
+    bearer token; `workspace` shows one workspace only. `link` is that of a
+    ``task_copilot.testing.MemoryServer``. Raises ValueError for nonsense.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class AsyncTaskCopilotClient:
         keepalive: float = KEEPALIVE_SECONDS,
         websocket_retry: float = WEBSOCKET_RETRY_SECONDS,
         answer_timeout: float = ANSWER_SECONDS,
+        link: Link | None = None,
     ) -> None:
         self._options = Options(
             api_base=api_base,
@@ -71,6 +74,7 @@ class AsyncTaskCopilotClient:
             keepalive=keepalive,
             websocket_retry=websocket_retry,
             answer_timeout=answer_timeout,
+            link=link,
         )
         self._state = State(self._options)
         self._open: dict[AsyncBuffer, asyncio.Task[None]] = {}

@@ -12,16 +12,15 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from websockets.asyncio.client import ClientConnection
-
 from task_copilot.client import finding, over_http
 from task_copilot.client.core import Core
-from task_copilot.client.errors import HubUnavailable
+from task_copilot.client.errors import HubUnavailable, NoWebSocket
 from task_copilot.client.finding import Hub
 from task_copilot.client.model import Item, Mode
-from task_copilot.client.options import Options
-from task_copilot.client.over_http import Pages, http_client
-from task_copilot.client.over_websocket import NoWebSocket, Session, Sink, opened
+from task_copilot.client.network import link_of
+from task_copilot.client.options import Connection, Options
+from task_copilot.client.over_http import Pages
+from task_copilot.client.over_websocket import Session, Sink, opened
 
 logger = logging.getLogger("task_copilot_client")
 
@@ -61,7 +60,7 @@ class Engine:
         self._over_pages = False
         self._placed = asyncio.Event()
         """Set when it is known where new topics begin over HTTP."""
-        self._http = http_client(options)
+        self._http = link_of(options).http_client(options)
         self._pages = Pages(self._http, core, options)
         self._hub: Hub | None = None
         self._failures = 0
@@ -133,7 +132,7 @@ class Engine:
             return self._websocket_failures >= MAX_FAILURES
         return await self._over_websocket(connection)
 
-    async def _over_websocket(self, connection: ClientConnection) -> bool:
+    async def _over_websocket(self, connection: Connection) -> bool:
         session = self._session = Session(connection, self.core, self._options, self._sink)
         self._report("websocket", "")
         try:
@@ -150,7 +149,7 @@ class Engine:
 
     # --- HTTP, until a WebSocket works again ---
 
-    async def _over_http(self, hub: Hub) -> ClientConnection:
+    async def _over_http(self, hub: Hub) -> Connection:
         """Brings pages until there is a WebSocket; raises HubUnavailable."""
         self._report("http", "")
         self._over_pages = True
@@ -168,7 +167,7 @@ class Engine:
             self._placed.set()
         return await probe
 
-    async def _bring_page(self, hub: Hub, probe: asyncio.Task[ClientConnection]) -> None:
+    async def _bring_page(self, hub: Hub, probe: asyncio.Task[Connection]) -> None:
         if not self.core.wants_something:
             await self._unless_changed(asyncio.sleep(self._options.poll_interval), probe)
             await finding.find(self._http, self._options.api_base)
@@ -184,7 +183,7 @@ class Engine:
             await self._unless_changed(asyncio.sleep(self._options.poll_interval), probe)
 
     async def _unless_changed(
-        self, work: Coroutine[Any, Any, T], probe: asyncio.Task[ClientConnection]
+        self, work: Coroutine[Any, Any, T], probe: asyncio.Task[Connection]
     ) -> T | None:
         """What `work` gives; None where it was left, because something else is wanted or a
         WebSocket works."""
@@ -203,7 +202,7 @@ class Engine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _probe(self, hub: Hub) -> ClientConnection:
+    async def _probe(self, hub: Hub) -> Connection:
         """A WebSocket, as soon as one can be had."""
         while True:
             await self._until_next_probe()

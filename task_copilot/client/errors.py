@@ -29,5 +29,13 @@ class NotFound(RequestRefused):
     """What was asked for does not exist."""
 
 
+class NoWebSocket(Exception):
+    """A handshake that failed; `silent` where there was no answer at all."""
+
+    def __init__(self, reason: str, *, silent: bool = False) -> None:
+        super().__init__(reason)
+        self.silent = silent
+
+
 class Unusable(Exception):
     """A connection brought what makes no sense; the transport connects anew."""

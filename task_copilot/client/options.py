@@ -2,7 +2,10 @@
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
+
+import httpx2
 
 POLL_SECONDS = 30.0
 """Between two requests where waiting for an answer does not work."""
@@ -21,6 +24,30 @@ ANSWER_SECONDS = 5.0
 """How long a hub may take to answer a handshake, a subscribe, or a request that does not wait."""
 
 
+class Connection(Protocol):
+    """An open WebSocket. `send` and `recv` raise websockets' ConnectionClosed once it has ended,
+    `recv` behind the last message."""
+
+    async def send(self, message: str, /) -> None:
+        """Sends a text message."""
+
+    async def recv(self) -> str | bytes:
+        """The next message."""
+
+    async def close(self) -> None:
+        """Ends it."""
+
+
+class Link(Protocol):
+    """What leads to a hub: the network, or a server in memory."""
+
+    def http_client(self, options: "Options") -> httpx2.AsyncClient:
+        """A client for HTTP, which the caller closes."""
+
+    async def open_websocket(self, url: str, options: "Options") -> Connection:
+        """A connection to `url`; raises NoWebSocket."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """All times are in seconds."""
@@ -34,6 +61,8 @@ class Options:
     keepalive: float = KEEPALIVE_SECONDS
     websocket_retry: float = WEBSOCKET_RETRY_SECONDS
     answer_timeout: float = ANSWER_SECONDS
+    link: Link | None = None
+    """None: the network."""
 
     def __post_init__(self) -> None:
         if self.api_base is not None:

@@ -2,15 +2,14 @@
 
 import asyncio
 import logging
-import os
 
 import httpx2
 
 from task_copilot.client.core import Core
 from task_copilot.client.errors import HubUnavailable, NotFound, RequestRefused, Unusable
-from task_copilot.client.finding import DEFAULT_ADDRESS, Hub, json_of, reason_of
+from task_copilot.client.finding import Hub, json_of, reason_of
 from task_copilot.client.model import Item
-from task_copilot.client.options import Options, is_loopback
+from task_copilot.client.options import Options
 
 logger = logging.getLogger("task_copilot_client")
 
@@ -34,16 +33,6 @@ PASSING = {
     httpx2.codes.TOO_MANY_REQUESTS,
 }
 SERVER_ERRORS = 500
-
-
-def http_client(options: Options) -> httpx2.AsyncClient:
-    """A client for a hub, which the caller closes; no proxy leads to this machine."""
-    address = options.api_base or os.environ.get("TASK_COPILOT_URL") or DEFAULT_ADDRESS
-    return httpx2.AsyncClient(
-        headers=options.headers,
-        timeout=options.answer_timeout,
-        trust_env=not is_loopback(address),
-    )
 
 
 def refusal(answer: httpx2.Response) -> RequestRefused:

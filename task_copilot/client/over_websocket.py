@@ -6,27 +6,17 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from urllib.parse import quote
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidStatus,
-    WebSocketException,
-)
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from task_copilot.client.core import Core
 from task_copilot.client.errors import Unusable
 from task_copilot.client.finding import Hub
 from task_copilot.client.model import Item
-from task_copilot.client.options import Options, is_loopback
+from task_copilot.client.network import link_of
+from task_copilot.client.options import Connection, Options
 
 logger = logging.getLogger("task_copilot_client")
 
-MAX_FRAME_BYTES = 4 * 1024 * 1024
-"""A hub ends a batch at 256 KiB, and no event is larger than 32 KiB."""
-
-CLOSE_SECONDS = 1.0
 COME_BACK = 1012
 """The hub ends and another takes its place."""
 
@@ -36,46 +26,18 @@ STABLE_SECONDS = 5.0
 Sink = Callable[[Item], Awaitable[None]]
 
 
-class NoWebSocket(Exception):
-    """A handshake that failed; `silent` where there was no answer at all."""
-
-    def __init__(self, reason: str, *, silent: bool = False) -> None:
-        super().__init__(reason)
-        self.silent = silent
-
-
-async def opened(hub: Hub, options: Options) -> ClientConnection:
+async def opened(hub: Hub, options: Options) -> Connection:
     """A connection to the hub; raises NoWebSocket."""
     address = f"ws{hub.address.removeprefix('http')}/ws"
     if options.workspace:
         address += f"?workspace={quote(options.workspace, safe='')}"
-    try:
-        return await connect(
-            address,
-            additional_headers=options.headers,
-            proxy=None if is_loopback(hub.address) else True,
-            compression=None,
-            max_size=MAX_FRAME_BYTES,
-            open_timeout=options.answer_timeout,
-            ping_interval=options.keepalive,
-            ping_timeout=options.keepalive,
-            close_timeout=CLOSE_SECONDS,
-        )
-    except TimeoutError:
-        reason = f"no answer to the handshake in {options.answer_timeout:g} s"
-        raise NoWebSocket(reason, silent=True) from None
-    except InvalidStatus as error:
-        raise NoWebSocket(f"answered with {error.response.status_code}") from None
-    except (OSError, EOFError, InvalidHandshake, InvalidMessage, WebSocketException) as error:
-        raise NoWebSocket(str(error) or type(error).__name__) from None
+    return await link_of(options).open_websocket(address, options)
 
 
 class Session:
     """Brings what one connection has until it ends; `good` says whether that was anything."""
 
-    def __init__(
-        self, connection: ClientConnection, core: Core, options: Options, sink: Sink
-    ) -> None:
+    def __init__(self, connection: Connection, core: Core, options: Options, sink: Sink) -> None:
         self.good = False
         self.answered = asyncio.Event()
         """Set while the hub owes no answer."""

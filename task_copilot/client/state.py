@@ -10,8 +10,9 @@ from task_copilot.client import finding
 from task_copilot.client.errors import HubUnavailable
 from task_copilot.client.finding import json_of
 from task_copilot.client.model import Json
+from task_copilot.client.network import link_of
 from task_copilot.client.options import Options
-from task_copilot.client.over_http import http_client, refusal
+from task_copilot.client.over_http import refusal
 from task_copilot.client.shapes import StreamList, StreamWithTasks, TaskList, TaskWhole
 from task_copilot.events.types import TaskStatus
 
@@ -25,12 +26,15 @@ class State:
     def __init__(self, options: Options) -> None:
         self._options = options
 
+    def _http(self) -> httpx2.AsyncClient:
+        return link_of(self._options).http_client(self._options)
+
     async def streams(self, workspace: str | None, *, include_archived: bool) -> StreamList:
         query = {"workspace": workspace, "includeArchived": include_archived or None}
         return cast("StreamList", await self._all("/api/streams", "streams", query))
 
     async def stream(self, stream_id: str, workspace: str | None) -> StreamWithTasks:
-        async with http_client(self._options) as http:
+        async with self._http() as http:
             path = f"/api/streams/{quote(stream_id, safe='')}"
             return cast("StreamWithTasks", await self._get(http, path, {"workspace": workspace}))
 
@@ -55,13 +59,13 @@ class State:
         return cast("TaskList", await self._all("/api/tasks", "tasks", query))
 
     async def task(self, task_id: str) -> TaskWhole:
-        async with http_client(self._options) as http:
+        async with self._http() as http:
             path = f"/api/tasks/{quote(task_id, safe='')}"
             return cast("TaskWhole", await self._get(http, path, {}, everywhere=True))
 
     async def _all(self, path: str, rows: str, query: Mapping[str, Any]) -> Json:
         """Every page as one answer, which says the state that the first was at."""
-        async with http_client(self._options) as http:
+        async with self._http() as http:
             query = {**query, "limit": PAGE_ROWS}
             found = page = await self._get(http, path, query)
             while cursor := page.get("nextCursor"):

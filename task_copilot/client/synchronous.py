@@ -19,6 +19,7 @@ from task_copilot.client.options import (
     POLL_SECONDS,
     WAIT_SECONDS,
     WEBSOCKET_RETRY_SECONDS,
+    Link,
     Options,
 )
 from task_copilot.client.registry import Callback, OnGap, Registration, Registry
@@ -55,7 +56,8 @@ class TaskCopilotClient:
     two requests where nothing better works, `wait` (0 to 60) for an event in one request over
     HTTP, `keepalive` between two pings on a WebSocket, `websocket_retry` between two looks at
     whether WebSockets work again, `answer_timeout` for every other answer. `token` is sent as a
-    bearer token; `workspace` shows one workspace only. `debug` logs what happens.
+    bearer token; `workspace` shows one workspace only. `debug` logs what happens. `link`
+    is that of a ``task_copilot.testing.MemoryServer``.
 
     It begins after `since` (of `epoch`, where that is known; 0 is the oldest that is kept), with
     the newest `replay` events, or at the head of the log at ``connect()``. With `cursor_file` it
@@ -87,6 +89,7 @@ class TaskCopilotClient:
         keepalive: float = KEEPALIVE_SECONDS,
         websocket_retry: float = WEBSOCKET_RETRY_SECONDS,
         answer_timeout: float = ANSWER_SECONDS,
+        link: Link | None = None,
     ) -> None:
         self._options = Options(
             api_base=api_base,
@@ -98,6 +101,7 @@ class TaskCopilotClient:
             keepalive=keepalive,
             websocket_retry=websocket_retry,
             answer_timeout=answer_timeout,
+            link=link,
         )
         condition(filter)
         self._start = Start(since=since, epoch=epoch, replay=replay)

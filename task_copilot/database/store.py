@@ -216,11 +216,12 @@ class Database(Generic[RowT]):
         if self._writer is not None:
             self._writer.watch(on_change)
 
-    async def close(self, timeout: float = 1.0) -> None:
-        """Finishes the commit under way, for at most `timeout` seconds, and lets go."""
+    async def close(self, timeout: float = 1.0, *, wait_for_readers: bool = False) -> None:
+        """Finishes the commit under way, for at most `timeout` seconds, and lets go; of the
+        threads that read, too, where `wait_for_readers` says so."""
         if self._writer is not None:
             await self._writer.close(timeout)
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._readers.shutdown(wait=wait_for_readers, cancel_futures=True)
         self.read_engine.dispose()
         self.write_engine.dispose()
 

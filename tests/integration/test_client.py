@@ -1,4 +1,5 @@
-"""The client with callbacks, over WebSocket, HTTP with waiting, and HTTP without, on a real hub."""
+"""The client with callbacks, over WebSocket, HTTP with waiting, and HTTP without, on a hub in a
+process and on a server in memory."""
 
 import gc
 import json
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 import task_copilot_client
-from client_support import MODES, Hub, Log, hub, tasks_of, until
+from client_support import KINDS, MODES, AnyHub, Hub, Log, a_hub, hub, tasks_of, until
 from task_copilot import tasks
 from task_copilot.client.cursor_file import CursorFile
 from task_copilot_client import TaskCopilotClient
@@ -22,9 +23,17 @@ from task_copilot_client import TaskCopilotClient
 NAMES = "task-copilot-"
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def serving(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[AnyHub]:
+    with a_hub(request.param, tmp_path_factory.mktemp("hub")) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with hub(tmp_path_factory.mktemp("hub")) as found:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with hub(tmp_path_factory.mktemp("process")) as found:
         yield found
 
 
@@ -48,22 +57,22 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def client(serving: Hub, mode: str) -> Iterator[TaskCopilotClient]:
-    with TaskCopilotClient(serving.address, **MODES[mode]) as found:
+def client(serving: AnyHub, mode: str) -> Iterator[TaskCopilotClient]:
+    with serving.client(**MODES[mode]) as found:
         assert found.get_mode() == ("websocket" if mode == "websocket" else "http")
         yield found
 
 
-def number(serving: Hub) -> int:
+def number(serving: AnyHub) -> int:
     """The number of the newest task."""
-    return max(int(e["topic"][10:]) for e in serving.world.events() if "TASK" in e["topic"])
+    return max(int(e["topic"][10:]) for e in serving.events() if "TASK" in e["topic"])
 
 
 # --- what a callback gets ---
 
 
 def test_a_callback_gets_what_it_asked_for_once_and_in_order(
-    client: TaskCopilotClient, serving: Hub
+    client: TaskCopilotClient, serving: AnyHub
 ) -> None:
     log, streams = Log(), Log()
     client.subscribe(["task:*", "task:TASK-*"], log)
@@ -76,7 +85,7 @@ def test_a_callback_gets_what_it_asked_for_once_and_in_order(
 
 
 def test_nothing_is_missed_between_connect_and_subscribe(
-    client: TaskCopilotClient, serving: Hub
+    client: TaskCopilotClient, serving: AnyHub
 ) -> None:
     serving.tasks(3)
     last = number(serving)
@@ -87,7 +96,7 @@ def test_nothing_is_missed_between_connect_and_subscribe(
 
 
 def test_a_later_subscribe_misses_nothing_from_its_return_on(
-    client: TaskCopilotClient, serving: Hub
+    client: TaskCopilotClient, serving: AnyHub
 ) -> None:
     first, later = Log(), Log()
     client.subscribe(["stream:*"], first)
@@ -104,7 +113,7 @@ def test_a_later_subscribe_misses_nothing_from_its_return_on(
 
 
 def test_filters_hold_for_each_callback_also_with_the_same_pattern(
-    client: TaskCopilotClient, serving: Hub
+    client: TaskCopilotClient, serving: AnyHub
 ) -> None:
     created, own, every = Log(), Log(), Log()
     client.subscribe(["task:*"], created, {"eventTypes": ["task.created"]})
@@ -118,7 +127,9 @@ def test_filters_hold_for_each_callback_also_with_the_same_pattern(
     assert own.topics == tasks_of(last - 1, last - 1)
 
 
-def test_after_unsubscribe_a_callback_gets_nothing(client: TaskCopilotClient, serving: Hub) -> None:
+def test_after_unsubscribe_a_callback_gets_nothing(
+    client: TaskCopilotClient, serving: AnyHub
+) -> None:
     gone, kept = Log(), Log()
     client.subscribe(["task:*", "checkpoint:*"], gone)
     client.subscribe(["stream:*"], kept)
@@ -129,7 +140,7 @@ def test_after_unsubscribe_a_callback_gets_nothing(client: TaskCopilotClient, se
 
 
 def test_subscribing_again_after_nothing_was_wanted_begins_at_the_present(
-    client: TaskCopilotClient, serving: Hub
+    client: TaskCopilotClient, serving: AnyHub
 ) -> None:
     log = Log()
     client.subscribe(["task:*"], log)
@@ -143,29 +154,29 @@ def test_subscribing_again_after_nothing_was_wanted_begins_at_the_present(
     assert log.topics == tasks_of(last, last)
 
 
-def test_one_that_begins_earlier_gets_what_was(serving: Hub, mode: str) -> None:
+def test_one_that_begins_earlier_gets_what_was(serving: AnyHub, mode: str) -> None:
     serving.tasks(3)
     serving.settle()
     last = number(serving)
     for given in ({"since": 0}, {"replay": 3, "filter": {"eventTypes": ["task.created"]}}):
         log = Log()
-        with TaskCopilotClient(serving.address, **{**MODES[mode], **given}) as client:
+        with serving.client(**{**MODES[mode], **given}) as client:
             client.subscribe(["task:*"], log)
             until(lambda log=log: f"task:TASK-{last}" in log.topics)  # type: ignore[misc]
         assert log.topics == tasks_of(1 if "since" in given else last - 2, last)
 
 
-def test_batches_bring_the_same(serving: Hub) -> None:
+def test_batches_bring_the_same(serving: AnyHub) -> None:
     log = Log()
     batch: task_copilot_client.Batch = {"maxEvents": 7, "maxDelayMs": 5}
-    with TaskCopilotClient(serving.address, since=0, batch=batch) as client:
+    with serving.client(since=0, batch=batch) as client:
         client.subscribe("*", log)
         until(lambda: len(log.events) >= serving.head)
-    assert log.topics == [event["topic"] for event in serving.world.events()]
+    assert log.topics == [event["topic"] for event in serving.events()]
 
 
 def test_more_patterns_than_a_hub_takes_work_all_the_same(
-    client: TaskCopilotClient, serving: Hub
+    client: TaskCopilotClient, serving: AnyHub
 ) -> None:
     last = number(serving)
     log = Log()
@@ -176,11 +187,11 @@ def test_more_patterns_than_a_hub_takes_work_all_the_same(
     assert log.topics == tasks_of(last + 1, last + 60)
 
 
-def test_a_workspace_shows_no_other(serving: Hub, mode: str) -> None:
+def test_a_workspace_shows_no_other(serving: AnyHub, mode: str) -> None:
     shown, hidden = Log(), Log()
     with (
-        TaskCopilotClient(serving.address, workspace="shop", **MODES[mode]) as one,
-        TaskCopilotClient(serving.address, workspace="other", **MODES[mode]) as two,
+        serving.client(workspace="shop", **MODES[mode]) as one,
+        serving.client(workspace="other", **MODES[mode]) as two,
     ):
         one.subscribe("*", shown)
         two.subscribe("*", hidden)
@@ -193,7 +204,7 @@ def test_a_workspace_shows_no_other(serving: Hub, mode: str) -> None:
 
 
 def test_a_callback_that_raises_is_logged_and_the_others_run(
-    serving: Hub, caplog: pytest.LogCaptureFixture
+    serving: AnyHub, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = Log()
 
@@ -201,7 +212,7 @@ def test_a_callback_that_raises_is_logged_and_the_others_run(
         data.clear()
         raise LookupError(topic)
 
-    with TaskCopilotClient(serving.address) as client:
+    with serving.client() as client:
         client.subscribe(["task:*"], fails)
         client.subscribe(["task:*"], sys.exit)  # type: ignore[arg-type]
         client.subscribe(["task:*"], log)
@@ -231,8 +242,8 @@ def test_a_slow_callback_loses_nothing_of_5000_events(tmp_path: Path) -> None:
         assert log.topics == tasks_of(1, 5000)
 
 
-def test_a_callback_may_disconnect_and_connect_again(serving: Hub, mode: str) -> None:
-    client = TaskCopilotClient(serving.address, **MODES[mode])
+def test_a_callback_may_disconnect_and_connect_again(serving: AnyHub, mode: str) -> None:
+    client = serving.client(**MODES[mode])
     seen: list[str] = []
     done = threading.Event()
 
@@ -257,10 +268,10 @@ def test_a_callback_may_disconnect_and_connect_again(serving: Hub, mode: str) ->
 
 
 def test_a_client_that_was_told_where_to_begin_goes_on_after_what_it_has_handled(
-    serving: Hub,
+    serving: AnyHub,
 ) -> None:
     log = Log()
-    client = TaskCopilotClient(serving.address, since=0)
+    client = serving.client(since=0)
     client.subscribe(["task:*"], log)
     for _ in range(2):
         with client:
@@ -270,9 +281,9 @@ def test_a_client_that_was_told_where_to_begin_goes_on_after_what_it_has_handled
     assert log.topics == tasks_of(1, number(serving) - 1)
 
 
-def test_threads_may_share_a_client(serving: Hub) -> None:
+def test_threads_may_share_a_client(serving: AnyHub) -> None:
     log = Log()
-    with TaskCopilotClient(serving.address) as client:
+    with serving.client() as client:
         start = number(serving)
 
         def work(offset: int) -> None:
@@ -289,8 +300,8 @@ def test_threads_may_share_a_client(serving: Hub) -> None:
     assert log.topics == tasks_of(start + 1, start + 40)
 
 
-def test_a_client_that_nobody_holds_ends_with_its_threads(serving: Hub) -> None:
-    client = TaskCopilotClient(serving.address)
+def test_a_client_that_nobody_holds_ends_with_its_threads(serving: AnyHub) -> None:
+    client = serving.client()
     assert client.connect()
 
     def callback(*_: object, held: TaskCopilotClient = client) -> None:
@@ -324,10 +335,10 @@ print(client.get_mode())
 
 
 @pytest.mark.parametrize("how", ["plain", "fork"])
-def test_a_program_ends_without_disconnecting(serving: Hub, how: str) -> None:
+def test_a_program_ends_without_disconnecting(process: Hub, how: str) -> None:
     done = subprocess.run(
         # Later Pythons warn of every fork of a program with threads.
-        [sys.executable, "-W", "ignore", "-c", PROGRAM, serving.address, how],
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, process.address, how],
         capture_output=True,
         text=True,
         timeout=30,
@@ -339,11 +350,11 @@ def test_a_program_ends_without_disconnecting(serving: Hub, how: str) -> None:
 # --- the cursor's file ---
 
 
-def test_a_program_goes_on_where_its_file_says(serving: Hub, mode: str, tmp_path: Path) -> None:
+def test_a_program_goes_on_where_its_file_says(serving: AnyHub, mode: str, tmp_path: Path) -> None:
     path = tmp_path / "cursor.json"
     log = Log()
     for _ in range(3):
-        with TaskCopilotClient(serving.address, cursor_file=path, **MODES[mode]) as client:
+        with serving.client(cursor_file=path, **MODES[mode]) as client:
             client.subscribe(["task:*"], log)
             until(lambda: number(serving) == 0 or path.exists())
             if log.events:

@@ -1,4 +1,5 @@
-"""The client for programs with an event loop, on a real hub."""
+"""The client for programs with an event loop, on a hub in a process and on a
+server in memory."""
 
 import asyncio
 import logging
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from client_support import MODES, Hub, Relay, hub, tasks_of
+from client_support import KINDS, MODES, AnyHub, Hub, Relay, a_hub, hub, tasks_of
 from task_copilot.client.buffers import MAX_ITEMS
 from task_copilot_client import (
     AsyncTaskCopilotClient,
@@ -22,15 +23,23 @@ from task_copilot_client import (
 LIMIT_SECONDS = 20
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def serving(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[AnyHub]:
+    with a_hub(request.param, tmp_path_factory.mktemp("hub")) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with hub(tmp_path_factory.mktemp("hub")) as found:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with hub(tmp_path_factory.mktemp("process")) as found:
         yield found
 
 
 @pytest.fixture(params=MODES)
-def client(serving: Hub, request: pytest.FixtureRequest) -> AsyncTaskCopilotClient:
-    return AsyncTaskCopilotClient(serving.address, **MODES[request.param])
+def client(serving: AnyHub, request: pytest.FixtureRequest) -> AsyncTaskCopilotClient:
+    return serving.async_client(**MODES[request.param])
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +62,7 @@ async def some(client: AsyncTaskCopilotClient, count: int, **given: Any) -> list
 
 
 async def test_events_come_from_since_on_once_and_in_order(
-    client: AsyncTaskCopilotClient, serving: Hub
+    client: AsyncTaskCopilotClient, serving: AnyHub
 ) -> None:
     serving.tasks(3)
     found = await some(client, serving.newest, since=0)
@@ -63,7 +72,7 @@ async def test_events_come_from_since_on_once_and_in_order(
 
 
 async def test_the_newest_come_first_with_replay(
-    client: AsyncTaskCopilotClient, serving: Hub
+    client: AsyncTaskCopilotClient, serving: AnyHub
 ) -> None:
     serving.tasks(3)
     serving.settle()
@@ -72,7 +81,7 @@ async def test_the_newest_come_first_with_replay(
 
 
 async def test_live_events_come_and_several_listeners_get_all(
-    client: AsyncTaskCopilotClient, serving: Hub
+    client: AsyncTaskCopilotClient, serving: AnyHub
 ) -> None:
     first = serving.newest + 1
     listening = [
@@ -85,8 +94,10 @@ async def test_live_events_come_and_several_listeners_get_all(
         assert [event.topic for event in events] == tasks_of(first, serving.newest)
 
 
-async def test_a_slow_consumer_stops_the_reading_and_loses_nothing(serving: Hub) -> None:
-    client = AsyncTaskCopilotClient(serving.address)
+async def test_a_slow_consumer_stops_the_reading_and_loses_nothing(
+    serving: AnyHub,
+) -> None:
+    client = serving.async_client()
     serving.tasks(MAX_ITEMS + 300)
     events = client.events("task:*", since=0)
     async with asyncio.timeout(LIMIT_SECONDS):
@@ -114,8 +125,8 @@ async def test_closing_the_client_ends_its_loops(client: AsyncTaskCopilotClient)
     assert len(asyncio.all_tasks()) == before
 
 
-async def test_a_gap_is_told_to_functions_and_coroutines(serving: Hub) -> None:
-    client = AsyncTaskCopilotClient(serving.address)
+async def test_a_gap_is_told_to_functions_and_coroutines(serving: AnyHub) -> None:
+    client = serving.async_client()
     gaps: asyncio.Queue[Gap] = asyncio.Queue()
     for on_gap in (gaps.put_nowait, gaps.put):
         events = client.events("*", since=1, epoch="older", on_gap=on_gap)
@@ -126,8 +137,8 @@ async def test_a_gap_is_told_to_functions_and_coroutines(serving: Hub) -> None:
         await events.aclose()
 
 
-async def test_what_the_hub_refuses_for_good_is_raised(serving: Hub) -> None:
-    with Relay(serving.port) as relay:
+async def test_what_the_hub_refuses_for_good_is_raised(process: Hub) -> None:
+    with Relay(process.port) as relay:
         relay.bad = 401
         client = AsyncTaskCopilotClient(relay.address, use_websocket=False)
         with pytest.raises(RequestRefused, match="401"):
@@ -153,9 +164,9 @@ async def test_a_hub_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     assert event.topic == "task:TASK-1"
 
 
-async def test_the_state_is_read(serving: Hub) -> None:
+async def test_the_state_is_read(serving: AnyHub) -> None:
     serving.tasks(2, "Read")
-    async with AsyncTaskCopilotClient(serving.address) as client:
+    async with serving.async_client() as client:
         listed = await client.tasks(stream_id="Read")
         assert [row["streamId"] for row in listed["tasks"]] == ["Read", "Read"]
         assert (await client.task(listed["tasks"][0]["id"]))["subtasks"] == []

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 import task_copilot_client
-from client_support import Hub, Log, hub, until
+from client_support import KINDS, AnyHub, Hub, Log, a_hub, until
 from task_copilot.api import answers
 from task_copilot_client import NotFound, TaskCopilotClient
 
 UNUSED_PORT = 9
 
 
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with hub(tmp_path_factory.mktemp("hub")) as found:
+@pytest.fixture(scope="module", params=KINDS)
+def serving(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[AnyHub]:
+    with a_hub(request.param, tmp_path_factory.mktemp("hub")) as found:
         yield found
 
 
@@ -80,9 +82,9 @@ def test_topics_that_are_none_and_callbacks_that_cannot_be_called_are_refused() 
 # --- state ---
 
 
-def test_the_state_is_read_whole_and_says_where_it_stands(serving: Hub) -> None:
+def test_the_state_is_read_whole_and_says_where_it_stands(serving: AnyHub) -> None:
     serving.tasks(2, "Whole")
-    client = TaskCopilotClient(serving.address)
+    client = serving.client()
     listed = client.tasks(stream_id="Whole")
     assert (listed["totalTasks"], len(listed["tasks"])) == (2, 2)
     assert (listed["seq"], len(listed["epoch"])) == (serving.head, 16)
@@ -95,10 +97,10 @@ def test_the_state_is_read_whole_and_says_where_it_stands(serving: Hub) -> None:
         client.stream("Nowhere")
 
 
-def test_all_pages_of_the_tasks_come(serving: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_pages_of_the_tasks_come(serving: AnyHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("task_copilot.client.state.PAGE_ROWS", 2)
     serving.tasks(5, "Paged")
-    listed = TaskCopilotClient(serving.address).tasks(stream_id="Paged")
+    listed = serving.client().tasks(stream_id="Paged")
     assert len(listed["tasks"]) == 5
     assert "nextCursor" not in listed
 

@@ -109,6 +109,21 @@ async def test_the_programs_of_the_client_page_print_what_happens(
     assert b"task.completed Pay by card\n" in printed + out
 
 
+def test_the_test_of_the_client_page_passes_without_plugins(tmp_path: Path) -> None:
+    (tmp_path / "test_monitor.py").write_text(blocks_of("client", "python")[2])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "test_monitor.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
 async def test_the_reader_of_the_http_page_prints_progress_and_that_nothing_changed(
     running: Server, tmp_path: Path
 ) -> None:
@@ -145,7 +160,7 @@ def rows(database: Path, table: str) -> list[sqlite3.Row]:
 
 
 def test_every_block_of_python_is_run_by_a_test_above() -> None:
-    shown = {"client-0", "client-1", "events-0", "http-0"}
+    shown = {"client-0", "client-1", "client-2", "events-0", "http-0"}
     assert set(blocks("python")) == shown
 
 

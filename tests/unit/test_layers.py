@@ -45,6 +45,8 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.stdio",
         "task_copilot.stdio.*",
         "task_copilot.succession",
+        "task_copilot.testing",
+        "task_copilot.testing.*",
         "task_copilot.wakeup",
         "task_copilot.web",
         "task_copilot.web.*",

@@ -220,8 +220,10 @@ def test_an_installed_wheel_is_importable_without_the_sources(
 
 
 PROGRAM_OF_A_USER = """
-from typing import assert_type
+from datetime import UTC, datetime
+from typing import Any, assert_type
 
+from task_copilot.testing import MemoryServer
 from task_copilot_client import AsyncTaskCopilotClient, Event, Gap, TaskCopilotClient, TaskRow
 
 
@@ -245,11 +247,25 @@ async def main() -> None:
         async for event in reading.events(["*"], replay=3, batch={"maxEvents": 9}):
             assert_type(event, Event)
         assert_type((await reading.task("TASK-1"))["title"], str)
+    async with MemoryServer(workspace="shop") as server:
+        assert_type(server.async_client(wait=0), AsyncTaskCopilotClient)
+
+
+with MemoryServer(clock=lambda: datetime.now(UTC)) as memory:
+    assert_type(memory.client(since=0, on_gap=told, poll_interval=5), TaskCopilotClient)
+    assert_type(memory.call("task_create", title="x", agent="ada"), dict[str, Any])
+    TaskCopilotClient(memory.address, link=memory.link)
+    memory.websocket = False
+    memory.restart()
+    memory.prune(keep=3)
 """
 
 MISTAKES = """
+from task_copilot.testing import MemoryServer
 from task_copilot_client import TaskCopilotClient
 
+MemoryServer().client(sinse=0)
+MemoryServer(clock="now")
 client = TaskCopilotClient(poll_interval="soon")
 client.subscribe(["task:*"], None)
 client.subscribe(["task:*"], print, filter={"stream": ["Stream-A"]})
@@ -280,7 +296,7 @@ def test_programs_are_checked_strictly_against_the_installed_client(
         for name in ("right.py", "wrong.py")
     ]
     assert found[0].startswith("Success"), found[0]
-    assert "Found 3 errors" in found[1], found[1]
+    assert "Found 5 errors" in found[1], found[1]
 
 
 def test_the_client_exports_what_it_promises() -> None:
