@@ -18,6 +18,10 @@ URL_VARIABLE = "TASK_COPILOT_URL"
 """Where clients and the reading commands find a hub, instead of looking for one."""
 
 
+TOKEN_VARIABLE = "TASK_COPILOT_TOKEN"  # noqa: S105 - its name
+"""What clients and the reading commands show to a hub that asks for it."""
+
+
 def setting(
     default: Any,
     about: str,
@@ -143,7 +147,7 @@ def shown_default(declaration: Field[Any]) -> Any:
 
 def known_variables() -> set[str]:
     """Every variable of the environment that some part of the program reads."""
-    return {URL_VARIABLE, *map(environment_variable, declared())}
+    return {URL_VARIABLE, TOKEN_VARIABLE, *map(environment_variable, declared())}
 
 
 def unknown_variables(names: Iterable[str]) -> Iterator[tuple[str, str | None]]:

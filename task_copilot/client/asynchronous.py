@@ -45,9 +45,9 @@ class AsyncTaskCopilotClient:
     ``http://127.0.0.1:9090``, in this order. All times are in seconds: `poll_interval` between
     two requests where nothing better works, `wait` (0 to 60) for an event in one request over
     HTTP, `keepalive` between two pings on a WebSocket, `websocket_retry` between two looks at
-    whether WebSockets work again, `answer_timeout` for every other answer. `token` is sent as a
-    bearer token; `workspace` shows one workspace only. `link` is that of a
-    ``task_copilot.testing.MemoryServer``. Raises ValueError for nonsense.
+    whether WebSockets work again, `answer_timeout` for every other answer. `token`, else
+    ``TASK_COPILOT_TOKEN``, is sent as a bearer token; `workspace` shows one workspace only.
+    `link` is that of a ``task_copilot.testing.MemoryServer``. Raises ValueError for nonsense.
     """
 
     def __init__(

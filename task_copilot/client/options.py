@@ -1,11 +1,14 @@
 """How a client reaches its hub, with the numbers that hold unless others are given."""
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx2
+
+from task_copilot.settings import TOKEN_VARIABLE
 
 POLL_SECONDS = 30.0
 """Between two requests where waiting for an answer does not work."""
@@ -78,7 +81,8 @@ class Options:
     @property
     def headers(self) -> dict[str, str]:
         """The headers of every request."""
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        token = self.token or os.environ.get(TOKEN_VARIABLE)
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def checked_address(text: str) -> str:

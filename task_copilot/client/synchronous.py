@@ -55,9 +55,9 @@ class TaskCopilotClient:
     ``http://127.0.0.1:9090``, in this order. All times are in seconds: `poll_interval` between
     two requests where nothing better works, `wait` (0 to 60) for an event in one request over
     HTTP, `keepalive` between two pings on a WebSocket, `websocket_retry` between two looks at
-    whether WebSockets work again, `answer_timeout` for every other answer. `token` is sent as a
-    bearer token; `workspace` shows one workspace only. `debug` logs what happens. `link`
-    is that of a ``task_copilot.testing.MemoryServer``.
+    whether WebSockets work again, `answer_timeout` for every other answer. `token`, else
+    ``TASK_COPILOT_TOKEN``, is sent as a bearer token; `workspace` shows one workspace only.
+    `debug` logs what happens. `link` is that of a ``task_copilot.testing.MemoryServer``.
 
     It begins after `since` (of `epoch`, where that is known; 0 is the oldest that is kept), with
     the newest `replay` events, or at the head of the log at ``connect()``. With `cursor_file` it

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from task_copilot.commands.common import count, opened
+from task_copilot.commands.common import count, json_option, opened, tell
 from task_copilot.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("stream_id", required=False)
 @click.option("--all-finished", is_flag=True, help="Every finished stream of the workspace.")
+@json_option
 @click.pass_obj
-def archive(settings: Settings, stream_id: str | None, *, all_finished: bool) -> None:
+def archive(
+    settings: Settings, stream_id: str | None, *, all_finished: bool, as_json: bool
+) -> None:
     """Put a finished stream away.
 
     Lists leave out an archived stream and its tasks. It comes back as soon as a task is made in
@@ -27,10 +30,11 @@ def archive(settings: Settings, stream_id: str | None, *, all_finished: bool) ->
         raise click.UsageError("Give either STREAM_ID or --all-finished.")
     with opened(settings) as (database, scope):
         if stream_id is None:
-            done = _archive_finished(database, scope)
+            done, names = _archive_finished(database, scope)
         else:
-            done = _archive_one(database, scope, stream_id)
-    click.echo(f"{scope.workspace.name}: {done}")
+            done, names = _archive_one(database, scope, stream_id), [stream_id]
+    name = scope.workspace.name
+    tell(f"{name}: {done}", as_json=as_json, workspace=name, archived=names)
 
 
 def _archive_one(database: "Database[LogRow]", scope: "Scope", stream_id: str) -> str:
@@ -40,15 +44,15 @@ def _archive_one(database: "Database[LogRow]", scope: "Scope", stream_id: str) -
     return f"archived {stream.stream_id} with {count(stream.completed, 'completed task')}."
 
 
-def _archive_finished(database: "Database[LogRow]", scope: "Scope") -> str:
+def _archive_finished(database: "Database[LogRow]", scope: "Scope") -> tuple[str, list[str]]:
     from task_copilot.archive import archive_finished
 
     names: list[str] = []
     while done := database.write_now(lambda tx: archive_finished(tx, scope)):
         names += [stream.stream_id for stream in done]
     if not names:
-        return "no finished stream to archive."
-    return f"archived {count(len(names), 'stream')}: {', '.join(names)}."
+        return "no finished stream to archive.", names
+    return f"archived {count(len(names), 'stream')}: {', '.join(names)}.", names
 
 
 COMMANDS = {"archive": archive}

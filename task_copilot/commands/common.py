@@ -132,6 +132,14 @@ def print_json(value: Any) -> None:
     click.echo(jsontext.encode(value))
 
 
+def tell(sentence: str, *, as_json: bool, **fields: Any) -> None:
+    """What a command has done: the sentence for people, or the fields for programs."""
+    if as_json:
+        print_json(fields)
+    else:
+        click.echo(sentence)
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One line of JSON, for programs."
 )

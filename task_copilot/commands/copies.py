@@ -7,7 +7,15 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from task_copilot.commands.common import Refusal, count, database_of, file_of_database, refusals
+from task_copilot.commands.common import (
+    Refusal,
+    count,
+    database_of,
+    file_of_database,
+    json_option,
+    refusals,
+    tell,
+)
 from task_copilot.commands.files import new_file
 from task_copilot.errors import InvalidInput, TaskCopilotError
 from task_copilot.settings import Settings
@@ -25,8 +33,9 @@ MAX_LINE_CHARACTERS = 16 * 1024 * 1024
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@json_option
 @click.pass_obj
-def backup(settings: Settings, file: Path) -> None:
+def backup(settings: Settings, file: Path, *, as_json: bool) -> None:
     """Write a copy of the database, also while agents work.
 
     FILE is a new SQLite database for you alone, checked before it gets its name. It holds
@@ -35,7 +44,7 @@ def backup(settings: Settings, file: Path) -> None:
     with database_of(settings) as database, new_file(file) as begun:
         database.copy_into(begun)
         size = begun.stat().st_size
-    click.echo(f"{file}: {_size(size)}, checked.")
+    tell(f"{file}: {_size(size)}, checked.", as_json=as_json, file=str(file), bytes=size)
 
 
 KIB = 1024
@@ -47,8 +56,9 @@ def _size(number: int) -> str:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@json_option
 @click.pass_obj
-def export(settings: Settings, file: Path) -> None:
+def export(settings: Settings, file: Path, *, as_json: bool) -> None:
     """Write everything as lines of JSON.
 
     Workspaces, streams, tasks, checkpoints, events and the ids of repeated calls, of one
@@ -59,7 +69,7 @@ def export(settings: Settings, file: Path) -> None:
         stream = stack.enter_context(click.open_file(str(begun), "w", encoding="utf-8"))
         number = database.read_now(lambda connection: _write_lines(connection, stream))
     if str(file) != STANDARD:
-        click.echo(f"{file}: {count(number, 'line')}.")
+        tell(f"{file}: {count(number, 'line')}.", as_json=as_json, file=str(file), lines=number)
 
 
 def _write_lines(connection: "Connection", stream: "IO[str]") -> int:
@@ -77,8 +87,9 @@ def _write_lines(connection: "Connection", stream: "IO[str]") -> int:
 @click.argument(
     "file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True, exists=True)
 )
+@json_option
 @click.pass_obj
-def import_(settings: Settings, file: Path) -> None:
+def import_(settings: Settings, file: Path, *, as_json: bool) -> None:
     """Fill a new database from an export.
 
     Ids, numbers of events and the epoch are those of the export. Everything is checked before
@@ -97,7 +108,15 @@ def import_(settings: Settings, file: Path) -> None:
         state = rewrite(database, announced, lambda connection: _load(connection, file))
         rows = database.read_now(row_counts)
     found = ", ".join(f"{number:,} {name}" for name, number in rows.items())
-    click.echo(f"{file_of_database(settings)}: {found}; epoch {state.epoch}, event {state.head}.")
+    place = file_of_database(settings)
+    tell(
+        f"{place}: {found}; epoch {state.epoch}, event {state.head}.",
+        as_json=as_json,
+        file=str(place),
+        rows=dict(rows),
+        epoch=state.epoch,
+        seq=state.head,
+    )
 
 
 def _load(connection: "Connection", file: Path) -> "LogState":

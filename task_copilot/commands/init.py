@@ -11,7 +11,7 @@ import click
 
 from task_copilot.commands import block, jsonedit
 from task_copilot.commands.check_machine import is_no_project
-from task_copilot.commands.common import Refusal
+from task_copilot.commands.common import Refusal, json_option, print_json
 from task_copilot.commands.files import replace
 from task_copilot.commands.project import MCP_FILE, MODULE, SERVER, is_ours, project_folder
 
@@ -35,7 +35,8 @@ class Change:
 @click.command()
 @click.option("--remove", is_flag=True, help="Take out again what init has written.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def init(*, remove: bool, dry_run: bool) -> None:
+@json_option
+def init(*, remove: bool, dry_run: bool, as_json: bool) -> None:
     """Set up the project of the current folder for agents.
 
     Adds the server to .mcp.json, and to CLAUDE.md (or AGENTS.md, where only that is there) a
@@ -46,11 +47,17 @@ def init(*, remove: bool, dry_run: bool) -> None:
     if is_no_project(str(folder)):
         raise Refusal(f"{folder} is no project. Run this in the folder of one.")
     changes = planned(folder, remove=remove)
+    changed = []
     for change in changes:
-        click.echo(f"{'not done, only said: ' if dry_run else ''}{change.said}")
         if not dry_run:
             carry_out(change)
-    if not changes:
+            changed.append(str(change.path))
+        if not as_json:
+            click.echo(f"{'not done, only said: ' if dry_run else ''}{change.said}")
+    said = [change.said for change in changes]
+    if as_json:
+        print_json({"folder": str(folder), "changed": changed, "said": said})
+    elif not changes:
         click.echo(f"{folder}: nothing to {'remove' if remove else 'do'}.")
 
 

@@ -11,7 +11,9 @@ from task_copilot.commands.common import (
     count,
     database_of,
     file_of_database,
+    json_option,
     scrub,
+    tell,
     workspace_of,
 )
 from task_copilot.settings import Settings
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
 @click.option("--workspace", metavar="NAME", help="Only this one: its name or its folder.")
 @click.option("--everything", is_flag=True, help="The whole database, and its files.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
 @click.pass_obj
-def purge(settings: Settings, workspace: str | None, *, everything: bool, yes: bool) -> None:
+def purge(
+    settings: Settings, workspace: str | None, *, everything: bool, yes: bool, as_json: bool
+) -> None:
     """Remove all data of a workspace, or everything.
 
     Says what goes and from where, and asks. No session may have the database open. Where one
@@ -37,12 +42,12 @@ def purge(settings: Settings, workspace: str | None, *, everything: bool, yes: b
     if (workspace is not None) == everything:
         raise click.UsageError("Give either --workspace NAME or --everything.")
     if workspace is None:
-        _everything(settings, ask=not yes)
+        _everything(settings, ask=not yes, as_json=as_json)
     else:
-        _workspace(settings, workspace, ask=not yes)
+        _workspace(settings, workspace, ask=not yes, as_json=as_json)
 
 
-def _everything(settings: Settings, *, ask: bool) -> None:
+def _everything(settings: Settings, *, ask: bool, as_json: bool) -> None:
     from task_copilot.commands.removal import files_of, remove_files
     from task_copilot.transfer import row_counts
 
@@ -57,10 +62,11 @@ def _everything(settings: Settings, *, ask: bool) -> None:
             removed = remove_files(file, lambda: database.alone(lambda _connection: None))
         except OSError as error:
             raise Refusal(f"{error.filename} cannot be removed: {error.strerror}.") from None
-    click.echo(f"Removed {count(len(removed), 'file')}.")
+    names = list(map(str, removed))
+    tell(f"Removed {count(len(names), 'file')}.", as_json=as_json, files=names)
 
 
-def _workspace(settings: Settings, wanted: str, *, ask: bool) -> None:
+def _workspace(settings: Settings, wanted: str, *, ask: bool, as_json: bool) -> None:
     from task_copilot import purge as removing
 
     with database_of(settings) as database:
@@ -70,8 +76,14 @@ def _workspace(settings: Settings, wanted: str, *, ask: bool) -> None:
         if ask:
             confirm("purge", "Remove it for good? Listeners will start anew.")
         state = _removed(database, workspace)
-        click.echo(
-            f"{workspace.name}: removed. The log ends with event {state.head}, epoch {state.epoch}."
+        tell(
+            f"{workspace.name}: removed. The log ends with event {state.head}, "
+            f"epoch {state.epoch}.",
+            as_json=as_json,
+            workspace=workspace.name,
+            rows=dict(rows),
+            epoch=state.epoch,
+            seq=state.head,
         )
         scrub(database)
 

@@ -2,7 +2,7 @@
 
 import click
 
-from task_copilot.commands.common import confirm, count, opened, scrub
+from task_copilot.commands.common import confirm, count, json_option, opened, scrub, tell
 from task_copilot.settings import Settings
 
 
@@ -15,8 +15,9 @@ from task_copilot.settings import Settings
     "checkpoints (what its checkpoints say beside these).",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
 @click.pass_obj
-def redact(settings: Settings, task_id: str, field: str, *, yes: bool) -> None:
+def redact(settings: Settings, task_id: str, field: str, *, yes: bool, as_json: bool) -> None:
     """Remove what a field of a task says and ever said.
 
     It is removed from the task, its checkpoints, the stored events and the bytes of the
@@ -33,9 +34,16 @@ def redact(settings: Settings, task_id: str, field: str, *, yes: bool) -> None:
         if not yes:
             confirm("redact", f"{name}: remove {field} for good, now and in its history?")
         done = database.write_now(lambda tx: remove(tx, scope, number, field))
-        click.echo(
-            f"{name}: {field} redacted, in {count(done.events, 'event')} and "
-            f"{count(done.checkpoints, 'checkpoint')}."
+        tell(
+            f"{name}: {field} redacted, in {count(done.events, 'event')}, "
+            f"{count(done.checkpoints, 'checkpoint')} and {count(done.answers, 'stored answer')}.",
+            as_json=as_json,
+            workspace=scope.workspace.name,
+            id=f"TASK-{number}",
+            field=field,
+            events=done.events,
+            checkpoints=done.checkpoints,
+            answers=done.answers,
         )
         scrub(database)
 

@@ -17,7 +17,7 @@ from task_copilot import runtime
 from task_copilot.commands.common import Refusal, database_of, file_of_database, refusals
 from task_copilot.errors import NotFound
 from task_copilot.places import Places
-from task_copilot.settings import URL_VARIABLE, Settings
+from task_copilot.settings import TOKEN_VARIABLE, URL_VARIABLE, Settings
 
 if TYPE_CHECKING:
     from task_copilot.api.routes import ApiRoute
@@ -62,7 +62,7 @@ def get(url: str, target: str, *, seconds: float, limit: int) -> tuple[int, Any]
         raise Unreachable("that is no address of a hub") from None
     base = parts.path.rstrip("/")
     try:
-        connection.request("GET", base + target, headers={"Accept": "application/json"})
+        connection.request("GET", base + target, headers=_headers())
         response = connection.getresponse()
         return response.status, json.loads(response.read(limit))
     except OSError as error:
@@ -71,6 +71,12 @@ def get(url: str, target: str, *, seconds: float, limit: int) -> tuple[int, Any]
         raise Unreachable("what is there does not speak as a hub does") from None
     finally:
         connection.close()
+
+
+def _headers() -> dict[str, str]:
+    token = os.environ.get(TOKEN_VARIABLE)
+    bearer = {"Authorization": f"Bearer {token}"} if token else {}
+    return {"Accept": "application/json", **bearer}
 
 
 def health(url: str) -> Answer:

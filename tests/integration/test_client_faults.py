@@ -272,7 +272,10 @@ def test_the_pauses_grow_and_end_at_30_seconds() -> None:
     assert [longest_pause(n) for n in (0, 1, 2, 3, 8, 99)] == [0.25, 0.25, 0.5, 1.0, 30.0, 30.0]
 
 
-def test_a_token_is_sent(steady: Hub) -> None:
+@pytest.mark.parametrize("given", ["made-up", None], ids=["argument", "environment"])
+def test_a_token_is_sent(steady: Hub, monkeypatch: pytest.MonkeyPatch, given: str | None) -> None:
+    if given is None:
+        monkeypatch.setenv("TASK_COPILOT_TOKEN", "made-up")
     seen: list[bytes] = []
     with Relay(steady.port) as relay:
         forward = relay._forward
@@ -282,7 +285,7 @@ def test_a_token_is_sent(steady: Hub) -> None:
             forward(client, head, **how)
 
         relay._forward = look  # type: ignore[method-assign]
-        with TaskCopilotClient(relay.address, token="made-up") as client:
+        with TaskCopilotClient(relay.address, token=given) as client:
             client.subscribe("*", print)
     assert len(seen) >= 3
     assert all(b"Authorization: Bearer made-up\r\n" in re_cased(head) for head in seen)
