@@ -229,8 +229,10 @@ class Succession:
         if (generation, state.epoch) == (self._generation, told.epoch) and state.head >= told.head:
             self._bus.refresh()
             return
-        self._hub.dismiss()
-        self._bus.restart(state)
+        if self._bus.epoch != state.epoch:
+            self._hub.dismiss()
+            self._bus.restart(state)
+        # Else the bus saw it first, and who has come since then belongs to the new log.
         if self._record is not None:
             self._write_record(replace(self._record, epoch=state.epoch))
 

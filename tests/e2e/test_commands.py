@@ -113,7 +113,9 @@ async def test_archive_takes_one_stream_or_all(mcp: Server, words: tuple[str, ..
 
 async def test_a_value_is_redacted_beside_a_running_server(mcp: Server) -> None:
     text = said(mcp, "redact", "task-1", "--field", "title", "--yes")
-    assert text == "project: TASK-1: title redacted, in 5 events and 1 checkpoint.\n"
+    assert (
+        text == "project: TASK-1: title redacted, in 5 events, 1 checkpoint and 0 stored answers.\n"
+    )
     said(mcp, "redact", "TASK-1", "--field", "notes", "--yes")
     assert SECRET not in str(contents(mcp.database))
     assert (await mcp.ok("task_get", id="TASK-1"))["title"] == "[redacted]"
