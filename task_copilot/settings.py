@@ -19,7 +19,10 @@ URL_VARIABLE = "TASK_COPILOT_URL"
 
 
 TOKEN_VARIABLE = "TASK_COPILOT_TOKEN"  # noqa: S105 - its name
-"""What clients and the reading commands show to a hub that asks for it."""
+"""The token that a server asks for, and that clients and commands show; before any file."""
+
+CA_FILE_VARIABLE = "TASK_COPILOT_CA_FILE"
+"""Certificates that clients and commands trust, beside the system's."""
 
 
 def setting(
@@ -59,7 +62,11 @@ class Settings:
         default_database_url,
         "Database that all sessions share.",
     )
-    host: str = setting("127.0.0.1", "Loopback address on which events and HTTP are served.")
+    host: str = setting(
+        "127.0.0.1",
+        "Address on which events and HTTP are served; one that other machines reach needs "
+        "--auth required and TLS.",
+    )
     port: int = setting(9090, "Port for events and HTTP.", minimum=1, maximum=65535)
     workspace: str | None = setting(
         None, "Folder or name of the workspace. [default: the git repository of the folder]"
@@ -118,8 +125,56 @@ class Settings:
         minimum=0.1,
         maximum=7200,
     )
+    max_message_rate: int = setting(
+        20,
+        "Messages a second that a listener may send for long; who sends more is closed with 1008.",
+        minimum=1,
+        maximum=100_000,
+    )
+    max_request_rate: int = setting(
+        100,
+        "HTTP requests a second, for long, of one connection of this machine or of one other "
+        "machine; more get 429.",
+        minimum=1,
+        maximum=1_000_000,
+    )
     no_websocket: bool = setting(
         False, "Refuse WebSockets with 403, to see clients fall back to HTTP."
+    )
+    auth: str = setting(
+        "none",
+        "'required': events, HTTP and /mcp need a token; 'none': whoever is on this machine "
+        "may use them.",
+        choices=("none", "required"),
+    )
+    token_file: str | None = setting(
+        None,
+        "File with the shared secret; 'task-copilot token' makes it. [default: 'token' in the "
+        "data directory]",
+    )
+    jwt_key_file: str | None = setting(
+        None,
+        "File with the key that JSON Web Tokens are checked with: a public key (PEM), or a secret "
+        "of at least 32 bytes for HS256.",
+    )
+    jwt_audience: str = setting("task-copilot", "The 'aud' that JSON Web Tokens must have.")
+    tls_certificate: str | None = setting(
+        None, "File with the certificate (PEM, with its chain) for https:// and wss://."
+    )
+    tls_key: str | None = setting(None, "File with the key of that certificate (PEM).")
+    allow_plaintext: bool = setting(
+        False,
+        "Serve other machines without TLS: tokens and tasks can be read on the way, unless a "
+        "proxy or a tunnel encrypts them.",
+    )
+    allowed_hosts: str | None = setting(
+        None,
+        "Names, separated by commas, under which others reach this server: hub.example.com, or "
+        "hub.example.com:443 where a proxy listens on another port.",
+    )
+    allowed_origins: str | None = setting(
+        None,
+        "Origins, separated by commas, whose pages may use this server too: http://localhost:5173.",
     )
 
 
@@ -147,7 +202,12 @@ def shown_default(declaration: Field[Any]) -> Any:
 
 def known_variables() -> set[str]:
     """Every variable of the environment that some part of the program reads."""
-    return {URL_VARIABLE, TOKEN_VARIABLE, *map(environment_variable, declared())}
+    return {
+        URL_VARIABLE,
+        TOKEN_VARIABLE,
+        CA_FILE_VARIABLE,
+        *map(environment_variable, declared()),
+    }
 
 
 def unknown_variables(names: Iterable[str]) -> Iterator[tuple[str, str | None]]:

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS: dict[str, list[str]] = {
     "command line and composition": [
         "task_copilot.__main__",
+        "task_copilot.access",
+        "task_copilot.access.*",
         "task_copilot.announced",
         "task_copilot.api",
         "task_copilot.api.*",
@@ -32,6 +34,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.description",
         "task_copilot.description.*",
         "task_copilot.guard",
+        "task_copilot.mcp_http",
         "task_copilot.metrics",
         "task_copilot.hub",
         "task_copilot.launch",
@@ -111,11 +114,14 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot",
         "task_copilot.clock",
         "task_copilot.cursors",
+        "task_copilot.credentials",
         "task_copilot.errors",
+        "task_copilot.identity",
         "task_copilot.jsontext",
         "task_copilot.location",
         "task_copilot.patience",
         "task_copilot.places",
+        "task_copilot.private",
         "task_copilot.runtime",
         "task_copilot.schema",
         "task_copilot.settings",
@@ -128,9 +134,11 @@ CLIENT_MAY_IMPORT = [
     "task_copilot",
     "task_copilot.client",
     "task_copilot.client.*",
+    "task_copilot.credentials",  # the token of this user's own hub
     "task_copilot.events.topics",
     "task_copilot.events.types",
     "task_copilot.places",  # where the hub is
+    "task_copilot.private",
     "task_copilot.runtime",
     "task_copilot.settings",
     "task_copilot_client",
