@@ -6,7 +6,7 @@ event of the type ``gap``. The first is of the type ``subscribed`` and says wher
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
@@ -17,6 +17,7 @@ from task_copilot.events.feed import Feed, gap_text, unless_gone
 from task_copilot.events.listeners import TooMany
 from task_copilot.events.log import LogRow
 from task_copilot.events.reader import Gap, Reader
+from task_copilot.identity import identity_of
 
 ROWS_AT_ONCE = 64
 PIECE_CHARACTERS = 64 * 1024
@@ -45,16 +46,19 @@ class EventStream:
             with self._feed.listeners.place(), self._feed.listeners.following(self._reader):
                 await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
                 if scope["method"] != "HEAD":
-                    await unless_gone(receive, self._send_all(send))
+                    allowed = identity_of(scope).valid
+                    await unless_gone(receive, self._send_all(send, allowed))
                 await send({"type": "http.response.body", "body": b""})
         except TooMany as error:
             headers = {"Retry-After": "5"}
             refusal = JSONResponse({"error": str(error)}, status_code=503, headers=headers)
             await refusal(scope, receive, send)
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_all(self, send: Send, is_allowed: Callable[[], bool]) -> None:
         async with contextlib.aclosing(self._texts()) as texts:
             async for text in texts:
+                if not is_allowed():
+                    return  # it comes back, and is told that it needs another token
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
 
     async def _texts(self) -> AsyncGenerator[str]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -18,6 +18,7 @@ from task_copilot.events.bus import Bus, NewEpoch
 from task_copilot.events.listener import Listener
 from task_copilot.events.listeners import Listeners, TooMany
 from task_copilot.events.requests import Message, Unreadable, Wanted, read
+from task_copilot.identity import identity_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ LOOKS_PER_TIMEOUT = 4
 """Looks at whether a client reads, in the time after which one that does not is closed."""
 
 HTTP_BUSY = 503
+CLOSE_MAY_NOT_STAY = 1008
 CLOSE_COME_BACK = 1012
 CLOSE_TRY_LATER = 1013
 
@@ -123,6 +125,7 @@ class WebSocketEndpoint:
         self, scope: Scope, receive: Receive, send: Send, workspace: str | None
     ) -> None:
         await send({"type": "websocket.accept"})
+        identity = identity_of(scope)
         listener = Listener(
             head=self._bus.head,
             max_patterns=self._limits.max_patterns,
@@ -130,7 +133,9 @@ class WebSocketEndpoint:
             errors=self._listeners.errors,
         )
         connection = scope.get("extensions", {}).get(EXTENSION)
-        session = _Session(self._bus, listener, self._limits, self._clock, connection, send)
+        session = _Session(
+            *(self._bus, listener, self._limits, self._clock, connection, send, identity.valid)
+        )
         with self._listeners.following(listener.reader):
             await session.run(receive)
 
@@ -164,7 +169,9 @@ class _Session:
         clock: Clock,
         connection: Connection | None,
         send: Send,
+        is_allowed: Callable[[], bool],
     ) -> None:
+        self._is_allowed = is_allowed
         self._bus = bus
         self._listener = listener
         self._limits = limits
@@ -343,7 +350,9 @@ class _Session:
             await asyncio.sleep(pause)
             self._excuse(self._loop.time() - due)
             sent = self._look_at_progress(sent)
-            if self._is_long_ago(self._last_heard):
+            if not self._is_allowed():
+                self._closing = _Closing(CLOSE_MAY_NOT_STAY, "the token no longer holds")
+            elif self._is_long_ago(self._last_heard):
                 self._closing = _Closing(CLOSE_TRY_LATER, "no answer to pings")
             elif self._sending and self._is_long_ago(self._progress):
                 self._closing = _Closing(CLOSE_TRY_LATER, "nothing was read for too long")

@@ -174,7 +174,7 @@ def _warn_of_typos() -> None:
 
 
 def _serve(settings: Settings) -> None:
-    launch.require_loopback(settings.host)
+    launch.refuse_what_is_unsafe(settings)
     if sys.stdin is not None and sys.stdin.isatty():
         _welcome(settings)
     launch.run(settings, _load)

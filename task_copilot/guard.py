@@ -4,25 +4,22 @@ A browser sends the user's requests for any page: without this, any web page cou
 write here (DNS rebinding through Host, cross-site WebSockets through Origin).
 """
 
-from collections.abc import Collection
-
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-HTTP_PORT = 80
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+from task_copilot.access.addresses import Addresses, authority_of, origin_of
+
+OWN_PAGES = {b"same-origin", b"none"}
+"""What browsers say of requests of our own pages, and of what a person opens (W3C Fetch
+Metadata)."""
 
 
 class HostAndOriginGuard:
     """ASGI middleware for all routes, HTTP and WebSocket alike."""
 
-    def __init__(self, app: ASGIApp, *, port: int, names: Collection[str] = LOOPBACK_NAMES) -> None:
+    def __init__(self, app: ASGIApp, addresses: Addresses) -> None:
         self._app = app
-        hosts = {f"{name}:{port}" for name in names}
-        if port == HTTP_PORT:  # the one that clients leave out
-            hosts.update(names)
-        self._hosts = frozenset(hosts)
-        self._origins = frozenset(f"http://{host}" for host in self._hosts)
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reason = self._refusal(scope) if scope["type"] in {"http", "websocket"} else None
@@ -38,24 +35,43 @@ class HostAndOriginGuard:
         headers = [(name.lower(), value) for name, value in scope["headers"]]
         hosts = [value for name, value in headers if name == b"host"]
         origins = [value for name, value in headers if name == b"origin"]
-        if len(hosts) != 1 or _normal(hosts[0]) not in self._hosts:
+        host = authority_of(hosts[0].decode("latin-1")) if len(hosts) == 1 else None
+        if host is None or not self._addresses.is_ours(host):
             return (
-                f"Host {_shown(hosts)} is not this server. Use one of "
-                f"{', '.join(sorted(self._hosts))}; TASK_COPILOT_PORT sets the port."
+                f"Host {_shown(hosts)} is not this server. Use one of {self._addresses.shown}; "
+                "TASK_COPILOT_PORT (--port) sets the port, TASK_COPILOT_ALLOWED_HOSTS "
+                "(--allowed-hosts) adds names."
             )
-        if any(_normal(origin) not in self._origins for origin in origins):
+        if not all(self._is_allowed(origin) for origin in origins):
             return (
-                f"Origin {_shown(origins)} is not allowed. Only pages of this server itself, at "
-                f"{', '.join(sorted(self._origins))}, may use it; TASK_COPILOT_PORT sets the port."
+                f"Origin {_shown(origins)} is not allowed. Pages of this server itself may use "
+                "it, and those of TASK_COPILOT_ALLOWED_ORIGINS (--allowed-origins)."
+            )
+        if not origins and _is_of_another_page(scope, dict(headers)):
+            return (
+                "The request comes from a page of another site (Sec-Fetch-Site), which may not "
+                "use this server; TASK_COPILOT_ALLOWED_ORIGINS (--allowed-origins) allows one "
+                "that sends its Origin."
             )
         return None
 
+    def _is_allowed(self, text: bytes) -> bool:
+        origin = origin_of(text.decode("latin-1"))
+        return origin is not None and self._addresses.allows(origin)
 
-def _normal(value: bytes) -> str:
-    """Lower case, and without the dot that may end a host name."""
-    text = value.decode("latin-1").strip().lower()
-    name, colon, port = text.rpartition(":")
-    return f"{name.removesuffix('.')}{colon}{port}" if colon else text
+
+def _is_of_another_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    """Whether a browser says that another site's page asks, as for an image or a form. A link
+    to the dashboard is none: it shows the page to the person only."""
+    if headers.get(b"sec-fetch-site", b"none").strip().lower() in OWN_PAGES:
+        return False
+    is_link = (
+        headers.get(b"sec-fetch-mode") == b"navigate"
+        and headers.get(b"sec-fetch-dest") == b"document"
+        and scope.get("method") == "GET"
+        and scope["path"] == "/"
+    )
+    return not is_link
 
 
 def _shown(values: list[bytes]) -> str:

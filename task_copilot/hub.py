@@ -12,8 +12,10 @@ import uvicorn
 from starlette.types import ASGIApp
 from websockets.exceptions import InvalidState
 
+from task_copilot.access.configuration import Access, access_of
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
+from task_copilot.errors import InvalidInput
 from task_copilot.events.bus import Bus
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
@@ -23,7 +25,7 @@ from task_copilot.ports import (
     Holder,
     bind,
     holder_of,
-    in_url,
+    local_address,
     most_connections,
 )
 from task_copilot.protocols import PatientWebSocket, impatient_http
@@ -85,28 +87,34 @@ class Hub:
         self._listening: socket.socket | None = None
         self._said = ""
         self.port: int | None = None
+        self.access = Access(settings)
         self.takeovers = 1
 
     @property
     def address(self) -> str:
-        """Where events and HTTP are served."""
-        return f"http://{in_url(self._settings.host)}:{self.port}"
+        """Where programs of this machine find events and HTTP."""
+        return local_address(self._settings.host, self.port or 0, self.access.scheme)
 
     async def start(self) -> bool:
-        """Binds a port and serves. False if there is none to be had; that is said once,
-        however often this is tried."""
+        """Binds a port and serves. False if there is none to be had, or who may come in cannot
+        be told; that is said once, however often this is tried."""
+        try:
+            self.access = await asyncio.to_thread(access_of, self._settings)
+        except InvalidInput as error:
+            self._say(logging.ERROR, f"Events are not served; the tools work. {error}")
+            return False
         listening = await self._bind()
         if listening is None:
             return False
         self.port = listening.getsockname()[1]
-        self._server = _Server(_configuration(self._app(self.port), self._settings))
+        self._server = _Server(_configuration(self._app(self.port), self.access))
         self._listening = listening
         self._serving = asyncio.create_task(self._serve(self._server, listening))
         return True
 
     def _app(self, port: int) -> ASGIApp:
         log = Served(self._bus, self.listeners, self._database, self._clock)
-        return served_app(log, self._settings, self._measured, port=port)
+        return served_app(log, self.access, self._measured, port=port)
 
     def _measured(self) -> bytes:
         from task_copilot.metrics import HubMetrics, exposition
@@ -229,7 +237,8 @@ def _shut(connection: Any) -> None:
         connection.transport.close()
 
 
-def _configuration(app: object, settings: Settings) -> uvicorn.Config:
+def _configuration(app: object, access: Access) -> uvicorn.Config:
+    settings, tls = access.settings, access.tls
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=impatient_http(
@@ -242,6 +251,7 @@ def _configuration(app: object, settings: Settings) -> uvicorn.Config:
         ws_per_message_deflate=False,
         backlog=ACCEPTED_AT_ONCE,
         lifespan="off",
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -19,11 +19,13 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One that was let in. `subject` is the name that its token gives it, if it does; `valid`
-    says whether the token still holds, for connections that stay open."""
+    """One that was let in. `subject` is the name that its token gives it, if it does;
+    `expires_at` is when that ends (seconds since 1970), None for never; `valid` says whether it
+    still holds, for connections that stay open."""
 
     scopes: frozenset[str]
     subject: str | None = None
+    expires_at: float | None = None
     valid: Callable[[], bool] = _always
 
     def may(self, scope: str) -> bool:

@@ -1,7 +1,6 @@
 """How a server's process begins and ends, with an agent or without one."""
 
 import gc
-import ipaddress
 import logging
 import os
 from collections.abc import Callable, Coroutine
@@ -11,19 +10,28 @@ import click
 
 from task_copilot.settings import Settings
 
+OPEN_BY_DEFAULT = ("127.0.0.1", "localhost", "::1")
+ACCESS = (
+    *("auth", "jwt_key_file", "tls_certificate", "tls_key", "allowed_hosts", "allowed_origins"),
+)
+"""Settings that change who may come in; without them there is nothing to look at."""
 
-def require_loopback(host: str) -> None:
-    """Refuses an address that other machines reach."""
+
+def refuse_what_is_unsafe(settings: Settings) -> None:
+    """Raises click.UsageError where the settings let in whom they should not, or cannot be
+    carried out."""
+    defaults = Settings()
+    if settings.host in OPEN_BY_DEFAULT and all(
+        getattr(settings, name) == getattr(defaults, name) for name in ACCESS
+    ):
+        return
+    from task_copilot.access.configuration import access_of
+    from task_copilot.errors import InvalidInput
+
     try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise click.BadParameter(
-            f"{host!r} is not a loopback address. Events can be read by whoever reaches the "
-            "port, so it is served on 127.0.0.1, ::1 or localhost only.",
-            param_hint="--host (TASK_COPILOT_HOST)",
-        )
+        access_of(settings)
+    except InvalidInput as error:
+        raise click.UsageError(str(error)) from None
 
 
 Serve = Callable[[Settings], Coroutine[Any, Any, int | None]]

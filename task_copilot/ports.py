@@ -61,6 +61,12 @@ def in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def local_address(host: str, port: int, scheme: str = "http") -> str:
+    """Where programs of this machine find a server that listens on `host` and `port`."""
+    shown = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"{scheme}://{in_url(shown)}:{port}"
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; raises OSError.
 

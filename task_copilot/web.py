@@ -1,6 +1,7 @@
 """The HTTP application of the hub."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
@@ -8,16 +9,25 @@ from importlib import import_module
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from task_copilot import jsontext
+from task_copilot.access.addresses import texts
+from task_copilot.access.configuration import Access
+from task_copilot.access.gate import Gate
+from task_copilot.access.headers import ProtectiveHeaders
+from task_copilot.access.tickets import Cookies, Tickets
+from task_copilot.access.tokens import Authority
 from task_copilot.api import events
 from task_copilot.api.endpoint import Context, endpoint
-from task_copilot.api.routes import EVENT_STREAM, EVENTS, HEALTH, METRICS, ROUTES
+from task_copilot.api.routes import EVENT_STREAM, EVENTS, HEALTH, METRICS, ROUTES, TICKETS
+from task_copilot.api.tickets import give_ticket
 from task_copilot.clock import Clock
+from task_copilot.credentials import place_of
 from task_copilot.database.store import Database
 from task_copilot.events.bus import Bus
 from task_copilot.events.feed import Feed
@@ -25,6 +35,8 @@ from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.guard import HostAndOriginGuard
+from task_copilot.identity import READ
+from task_copilot.ports import local_address
 from task_copilot.settings import Settings
 
 METRICS_TYPE = "text/plain; version=0.0.4"
@@ -46,10 +58,38 @@ class Served:
     clock: Clock
 
 
-def served_app(
-    log: Served, settings: Settings, metrics: Callable[[], bytes], *, port: int
+def served_app(log: Served, access: Access, metrics: Callable[[], bytes], *, port: int) -> ASGIApp:
+    """The application of a hub that listens on `port`, behind all that guards it."""
+    tickets = Tickets()
+    app = _application(log, access.settings, metrics, tickets)
+    if access.authority is not None:
+        cookies = Cookies(_sealing_key(access.authority), port, secure=access.tls is not None)
+        app = Gate(
+            *(app, access.authority, tickets, cookies),
+            place=place_of(local_address(access.settings.host, port, access.scheme)) or "",
+            reading=[route.path for route in ROUTES if route.scope == READ],
+        )
+    addresses = access.addresses(port)
+    if addresses.origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=texts(addresses.origins),
+            allow_methods=["GET", "POST", "PATCH"],
+            allow_headers=["Authorization", "Content-Type", "If-None-Match", "Last-Event-ID"],
+            expose_headers=["ETag", "Retry-After"],
+        )
+    return HostAndOriginGuard(ProtectiveHeaders(app), addresses)
+
+
+def _sealing_key(authority: Authority) -> Callable[[], bytes]:
+    """Of this hub alone where tokens are signed by somebody else: the cookies end with it."""
+    own = secrets.token_bytes(32)
+    return lambda: authority.sealing_key() or own
+
+
+def _application(
+    log: Served, settings: Settings, metrics: Callable[[], bytes], tickets: Tickets
 ) -> ASGIApp:
-    """The application of a hub with these settings."""
     # Who is dropped for not answering has to be asked first, and given time to answer.
     ping_interval = min(settings.ping_interval, settings.listener_timeout / 2)
     limits = WebSocketLimits(
@@ -62,7 +102,7 @@ def served_app(
     )
     feed = Feed(log.bus, log.listeners, settings.max_patterns, ping_interval)
     context = Context(log.database, log.clock, settings.checkpoints_kept)
-    return build_app(feed, websocket, context, metrics, port=port)
+    return build_app(feed, websocket, context, metrics, tickets)
 
 
 def build_app(
@@ -70,15 +110,15 @@ def build_app(
     websocket: WebSocketEndpoint,
     context: Context,
     metrics: Callable[[], bytes],
-    *,
-    port: int,
+    tickets: Tickets,
 ) -> ASGIApp:
-    """The application of all routes, behind the guard."""
+    """The application of all routes."""
     served = {
         HEALTH.path: events.health(feed, context.clock),
         EVENTS.path: events.events(feed),
         EVENT_STREAM.path: events.event_stream(feed),
         METRICS.path: measured(metrics),
+        TICKETS.path: give_ticket(tickets),
     }
     routes: list[BaseRoute] = [
         Route(
@@ -96,7 +136,7 @@ def build_app(
     )
     app.router.redirect_slashes = False  # "/api/streams/" is as unknown as any other path
     app.router.default = _nothing_there
-    return HostAndOriginGuard(app, port=port)
+    return app
 
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:

@@ -232,3 +232,10 @@ class CheckpointMade(Answer):
     checkpoint_id: str
     task_id: str
     created_at: str
+
+
+class Ticket(Shape):
+    """A ticket that is good once, until `expiresAt`."""
+
+    ticket: str
+    expires_at: str

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from task_copilot.api.answers import Answer
 from task_copilot.api.handlers import make_stream_checkpoint
 from task_copilot.api.parameters import OneStream, Parameters, StreamCheckpointBody
 from task_copilot.api.routes import ApiRoute
@@ -56,7 +57,7 @@ def endpoint(route: ApiRoute, context: Context) -> Callable[[Request], Any]:
         try:
             given = parameters(route, request)
             if route.body is not None:
-                return await _write(route, context, given, await _body(route, request))
+                return await _write(route, context, given, await body_of(route, request))
             return await _read(route, context, given, request)
         except TaskCopilotError as error:
             return refused(error)
@@ -86,6 +87,7 @@ async def _read(route: ApiRoute, context: Context, given: Parameters, request: R
 def encoded(route: ApiRoute, fields: dict[str, Any], state: LogState) -> bytes:
     """The JSON of an answer at a state of the log."""
     assert route.answer is not None  # noqa: S101 - only such routes come here
+    assert issubclass(route.answer, Answer)  # noqa: S101 - likewise
     answer = route.answer(**fields, seq=state.head, epoch=state.epoch)
     return answer.model_dump_json(by_alias=True).encode()
 
@@ -139,7 +141,8 @@ def checked(route: ApiRoute, raw: Mapping[str, str]) -> Parameters:
         raise InvalidInput(message) from None
 
 
-async def _body(route: ApiRoute, request: Request) -> BaseModel:
+async def body_of(route: ApiRoute, request: Request) -> BaseModel:
+    """The checked body of a request; raises Refusal and InvalidInput."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refusal(415, "The body of a request is JSON: send Content-Type: application/json.")
     try:

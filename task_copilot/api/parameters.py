@@ -125,3 +125,9 @@ class StreamCheckpointBody(BaseModel):
 
     trigger: CheckpointTrigger = "manual"
     reason: Reason | None = None
+
+
+class NoBody(BaseModel):
+    """An object without fields."""
+
+    model_config = ConfigDict(extra="forbid")

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from task_copilot.api import answers, handlers
 from task_copilot.api import parameters as params
+from task_copilot.identity import READ, WRITE
 from task_copilot.schema import compact
 
 Handler = Callable[[Any, Any, str], dict[str, Any]]
@@ -29,7 +30,7 @@ class ApiRoute:
     summary: str
     query: type[params.Parameters] = params.NoParameters
     body: type[BaseModel] | None = None
-    answer: type[answers.Answer] | None
+    answer: type[answers.Shape] | None
     media_type: str = "application/json"
     status: int = 200
     errors: tuple[int, ...] = ()
@@ -37,6 +38,9 @@ class ApiRoute:
     volatile: bool = False
     etag: bool = False
     """Whether answers name their state; true of all that a handler reads."""
+
+    scope: str = READ
+    """What a token has to allow."""
 
     coded: bool = False
     """Whether a 422 has the `code` that the same mistake has on a WebSocket."""
@@ -52,13 +56,17 @@ class ApiRoute:
         return {} if self.body is None else compact(self.body)
 
 
-READ_ERRORS = (403, 422, 503)
+ANYWHERE = (401, 403, 429)
+"""What may be answered before a route is reached."""
+
+READ_ERRORS = (*ANYWHERE, 422, 503)
+WRITE_ERRORS = (400, *ANYWHERE, 408, 413, 415, 422, 503)
 
 HEALTH = ApiRoute(
     path="/health",
     summary="That this is Task Copilot, and where its log stands.",
     answer=answers.Health,
-    errors=(403,),
+    errors=ANYWHERE,
 )
 
 EVENTS = ApiRoute(
@@ -86,7 +94,7 @@ METRICS = ApiRoute(
     summary="What this hub has done and how it is, for Prometheus.",
     answer=None,
     media_type="text/plain",
-    errors=(403,),
+    errors=ANYWHERE,
 )
 
 STREAM_CHECKPOINT = ApiRoute(
@@ -98,7 +106,19 @@ STREAM_CHECKPOINT = ApiRoute(
     body=params.StreamCheckpointBody,
     answer=answers.CheckpointMade,
     status=201,
-    errors=(400, 403, 404, 409, 413, 415, 422, 503),
+    scope=WRITE,
+    errors=(404, 409, *WRITE_ERRORS),
+)
+
+TICKETS = ApiRoute(
+    method="POST",
+    path="/api/tickets",
+    summary="A ticket for a browser: opened once within a minute as `/?ticket=…`, it becomes a "
+    "cookie that allows what the token of this request allows.",
+    body=params.NoBody,
+    answer=answers.Ticket,
+    status=201,
+    errors=WRITE_ERRORS,
 )
 
 STREAMS = ApiRoute(
@@ -193,4 +213,5 @@ ROUTES: tuple[ApiRoute, ...] = (
     EVENTS,
     EVENT_STREAM,
     METRICS,
+    TICKETS,
 )

@@ -19,7 +19,7 @@ def serve(settings: Settings) -> None:
     """
     from task_copilot.database.store import parse_url
 
-    launch.require_loopback(settings.host)
+    launch.refuse_what_is_unsafe(settings)
     with refusals():
         parse_url(settings.database_url)
     launch.run(settings, _load)

@@ -16,7 +16,7 @@ from task_copilot.events.messages import ERRORS
 
 ABOUT = (
     "The state of all tasks, streams and checkpoints. Every answer says at which `seq` of the "
-    "event log it was read. It is served on loopback addresses, to programs of this machine."
+    "event log it was read. Unless it asks for tokens, every program of its machine may use it."
 )
 ERROR = "Error"
 AMBIGUOUS = "Ambiguous"
@@ -25,18 +25,36 @@ CONFLICT = 409
 NOT_ALLOWED = 422
 MEANINGS = {
     400: "The request cannot be read.",
-    403: "The Host or the Origin of the request is not this server's.",
+    401: "A token is needed, and none or no valid one was sent.",
+    403: "The Host or the Origin of the request is not this server's, or the token does not "
+    "allow this.",
     404: "There is no such thing.",
     409: "It exists in several workspaces; name one of them.",
+    408: "The body did not come in time.",
     413: "The body is too big.",
     415: "The body is not declared as JSON.",
     422: "The request can be read, but not all of it is allowed.",
+    429: "More requests than one client may send; wait as long as Retry-After says.",
     503: "The database cannot be used at the moment, or as many listen as may; try again.",
 }
 TEXTS = {
     "text/event-stream": "`message` events with the payload as data and its seq as id; before "
     "them one event `subscribed` with epoch and seq, and an event `gap` where some are gone.",
     "text/plain": "The text format of Prometheus.",
+}
+SECURITY = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Where the server asks for tokens: its shared secret, or a JSON Web Token "
+        "with the scope `read` or `write`.",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "task-copilot-9090",
+        "description": "What a ticket of `/api/tickets` became; the number is the port's.",
+    },
 }
 ETAG = {
     "description": "Names this state; the same as long as nothing changes.",
@@ -66,8 +84,9 @@ def document() -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "http://127.0.0.1:9090"}],
+        "security": [{}, *({name: []} for name in SECURITY)],
         "paths": paths,
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas(), "securitySchemes": SECURITY},
     }
 
 

@@ -167,6 +167,7 @@ ANSWER_FIELDS: dict[str, Words] = {
     "timestamp": moment("When this was answered."),
     "version": words("Version of the program.", "0.1.0"),
     "clients": count("Listeners that are connected.", 2),
+    "ticket": words("Good once.", "eW91IHdpbGwgbm90IGd1ZXNzIHRoaXM"),
     "id": words("The task.", "TASK-12", pattern=TASK_ID),
     "title": words("Its title.", "Pay by card"),
     "description": words("What is to be done.", "With 3-D Secure."),

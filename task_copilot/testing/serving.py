@@ -9,6 +9,7 @@ import mcp_types as types
 from starlette.types import ASGIApp
 from websockets.frames import CloseCode
 
+from task_copilot.access.configuration import Access
 from task_copilot.clock import Clock
 from task_copilot.database.portions import in_portions
 from task_copilot.database.store import Database
@@ -91,8 +92,8 @@ class Serving:
             return exposition(HubMetrics(bus, listeners, times, self._starts))
 
         return {
-            True: served_app(served, self._settings, measured, port=PORT),
-            False: served_app(served, refusing, measured, port=PORT),
+            True: served_app(served, Access(self._settings), measured, port=PORT),
+            False: served_app(served, Access(refusing), measured, port=PORT),
         }
 
     async def _leave(self, bus: Bus) -> None:

@@ -88,7 +88,7 @@ async def test_a_database_that_cannot_be_opened_is_said_and_tried_again(tmp_path
     ("settings", "words"),
     [
         ({"database_url": "postgresql://localhost/x"}, "TASK_COPILOT_DATABASE_URL"),
-        ({"host": "0.0.0.0"}, "loopback"),  # noqa: S104
+        ({"host": "0.0.0.0"}, "--auth required"),  # noqa: S104
         ({"port": "many"}, "TASK_COPILOT_PORT"),
     ],
     ids=["database", "host", "port"],

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from websockets.asyncio.client import connect
 
 from task_copilot import __version__, tasks, workspaces
+from task_copilot.access.addresses import addresses
 from task_copilot.application import open_blocking
 from task_copilot.clock import system_clock
 from task_copilot.database.store import Database
@@ -86,8 +87,9 @@ class Running:
 
     def routes(self) -> list[tuple[str, str]]:
         """Every kind of request that some route takes: a method or ``WS``, and a path."""
-        app = self.guard._app
-        assert isinstance(app, Starlette)
+        app: Any = self.guard
+        while not isinstance(app, Starlette):
+            app = app._app
         found = list(requests_of(app.routes))
         assert ("GET", "/health") in found
         assert ("WS", "/ws") in found
@@ -300,7 +302,7 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_on_port_80_clients_leave_out_the_port_and_are_let_in() -> None:
-    guard = HostAndOriginGuard(nothing, port=80)
+    guard = HostAndOriginGuard(nothing, addresses(port=80))
     for headers in (
         [(b"host", b"127.0.0.1:80")],
         [(b"host", b"127.0.0.1")],

@@ -1,0 +1,1 @@
+"""Who may reach the hub: addresses, tokens, tickets, limits of bodies and rates."""

@@ -1,0 +1,118 @@
+"""What the settings say about access, checked as a whole before anything is served."""
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from task_copilot import credentials
+from task_copilot.access.addresses import Addresses, addresses, is_loopback
+from task_copilot.access.tls import server_context
+from task_copilot.access.tokens import Authority, Either, SharedSecret
+from task_copilot.errors import InvalidInput
+from task_copilot.settings import TOKEN_VARIABLE, Settings
+
+REQUIRED = "required"
+HOST = "TASK_COPILOT_HOST (--host)"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may come in, and how. Without an `authority` no token is asked for."""
+
+    settings: Settings
+    authority: Authority | None = None
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def scheme(self) -> str:
+        """``https`` where there is a certificate."""
+        return "https" if self.tls else "http"
+
+    def addresses(self, port: int) -> Addresses:
+        """The addresses of a hub that got this port."""
+        given = self.settings
+        return addresses(
+            host=given.host,
+            port=port,
+            scheme=self.scheme,
+            allowed_hosts=given.allowed_hosts,
+            allowed_origins=given.allowed_origins,
+        )
+
+
+def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Access:
+    """The access that the settings describe. Raises InvalidInput, which names the setting, where
+    they let in more than they say or cannot be carried out. Blocking."""
+    _check_host(settings)
+    access = Access(
+        settings,
+        _authority(settings, environment),
+        server_context(settings.tls_certificate, settings.tls_key),
+    )
+    access.addresses(settings.port)
+    if not is_loopback(settings.host):
+        _check_remote(access)
+    return access
+
+
+def _check_host(settings: Settings) -> None:
+    if settings.host == "localhost":
+        return
+    try:
+        ipaddress.ip_address(settings.host)
+    except ValueError:
+        raise InvalidInput(
+            f"{HOST}: {settings.host!r} is no address of this machine; they look like 127.0.0.1, "
+            "::1, 192.168.1.5, or 0.0.0.0 for all of them."
+        ) from None
+
+
+def _check_remote(access: Access) -> None:
+    host = access.settings.host
+    if access.authority is None:
+        raise InvalidInput(
+            f"{HOST}: other machines reach {host}, and whoever reaches the port could read and "
+            "change every task. Add --auth required (TASK_COPILOT_AUTH), after making a token "
+            "with 'task-copilot token', or serve on 127.0.0.1."
+        )
+    if access.tls is None and not access.settings.allow_plaintext:
+        raise InvalidInput(
+            f"{HOST}: other machines reach {host}, and without TLS the token could be read on the "
+            "way. Give --tls-certificate and --tls-key, or, where a proxy or a tunnel encrypts, "
+            "say --allow-plaintext (TASK_COPILOT_ALLOW_PLAINTEXT) too."
+        )
+
+
+def _authority(settings: Settings, environment: Mapping[str, str]) -> Authority | None:
+    if settings.auth != REQUIRED:
+        if settings.jwt_key_file is not None:
+            raise InvalidInput(
+                "TASK_COPILOT_JWT_KEY_FILE (--jwt-key-file) checks nothing unless tokens are asked "
+                "for: add --auth required (TASK_COPILOT_AUTH)."
+            )
+        return None
+    secret = _shared_secret(settings, environment)
+    if settings.jwt_key_file is None:
+        if secret is None:
+            raise InvalidInput(
+                "--auth required (TASK_COPILOT_AUTH): there is no token yet. 'task-copilot token' "
+                f"makes one in {credentials.token_path(settings.token_file)}; TASK_COPILOT_TOKEN "
+                "or --jwt-key-file serve too."
+            )
+        return secret
+    from task_copilot.access.keys import json_web_tokens
+
+    tokens = json_web_tokens(Path(settings.jwt_key_file), settings.jwt_audience)
+    return tokens if secret is None else Either(secret, tokens)
+
+
+def _shared_secret(settings: Settings, environment: Mapping[str, str]) -> SharedSecret | None:
+    if given := environment.get(TOKEN_VARIABLE):
+        content = given.encode(errors="surrogateescape")
+        return SharedSecret(credentials.checked_secret(content, TOKEN_VARIABLE))
+    path = credentials.token_path(settings.token_file)
+    secret = credentials.read_secret(path)
+    return None if secret is None else SharedSecret(secret, path)

@@ -1,0 +1,71 @@
+"""The key that JSON Web Tokens are checked with, read from its file."""
+
+from pathlib import Path
+from typing import Any
+
+from task_copilot.access.tokens import JsonWebTokens
+from task_copilot.errors import InvalidInput
+
+SETTING = "TASK_COPILOT_JWT_KEY_FILE (--jwt-key-file)"
+MIN_SECRET_BYTES = 32
+"""For HS256 (RFC 7518, section 3.2)."""
+
+MAX_KEY_BYTES = 65_536
+_PEM = b"-----BEGIN "
+
+ELLIPTIC = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+
+
+def json_web_tokens(path: Path, audience: str) -> JsonWebTokens:
+    """Checks tokens with the key in `path`: a public key in PEM, or a secret for HS256.
+    Raises InvalidInput, which names the file. Blocking."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_KEY_BYTES)
+    except OSError as error:
+        raise InvalidInput(f"{SETTING}: {path} cannot be read: {error.strerror}.") from None
+    if content.lstrip().startswith(_PEM):
+        key, algorithms = _public_key(content, path)
+        return JsonWebTokens(key, algorithms, audience, None)
+    secret = content.strip()
+    if len(secret) < MIN_SECRET_BYTES:
+        raise InvalidInput(
+            f"{SETTING}: {path} holds {len(secret)} bytes, but a secret for HS256 has at least "
+            f"{MIN_SECRET_BYTES}. A public key begins with -----BEGIN PUBLIC KEY-----."
+        )
+    if not _is_private(path):
+        raise InvalidInput(f"{SETTING}: others can read the secret in {path}: chmod 600 {path}")
+    return JsonWebTokens(secret, ("HS256",), audience, secret)
+
+
+def _is_private(path: Path) -> bool:
+    import os
+
+    return os.name == "nt" or not path.stat().st_mode & 0o077
+
+
+def _public_key(content: bytes, path: Path) -> tuple[Any, tuple[str, ...]]:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    if b"PRIVATE KEY" in content:
+        raise InvalidInput(
+            f"{SETTING}: {path} holds a private key. A server that only checks tokens needs the "
+            "public one: openssl pkey -in KEY -pubout"
+        )
+    try:
+        key = load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise InvalidInput(
+            f"{SETTING}: {path} holds no public key that can be read; it begins with "
+            "-----BEGIN PUBLIC KEY-----."
+        ) from None
+    if isinstance(key, rsa.RSAPublicKey):
+        return key, RSA
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in ELLIPTIC:
+        return key, (ELLIPTIC[key.curve.name],)
+    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        return key, ("EdDSA",)
+    raise InvalidInput(f"{SETTING}: {path}: a key of this kind cannot sign JSON Web Tokens.")
