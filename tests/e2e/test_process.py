@@ -337,10 +337,10 @@ WRONG: list[tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]] = [
     (("serve", "now"), {}, ("now",)),
     (("--host", "0.0.0.0", "serve"), {}, ("--host", "0.0.0.0", "127.0.0.1")),  # noqa: S104
     (("--host", "0.0.0.0"), {}, ("--host", "TASK_COPILOT_HOST", "0.0.0.0", "127.0.0.1")),  # noqa: S104
-    (("--host", "::"), {}, ("--host", "'::'", "127.0.0.1")),
-    (("--host", "192.168.1.7"), {}, ("--host", "192.168.1.7", "loopback")),
-    (("--host", "example.org"), {}, ("--host", "example.org", "loopback")),
-    ((), {"TASK_COPILOT_HOST": "0.0.0.0"}, ("TASK_COPILOT_HOST", "loopback")),  # noqa: S104
+    (("--host", "::"), {}, ("--host", "reach ::,", "127.0.0.1")),
+    (("--host", "192.168.1.7"), {}, ("--host", "192.168.1.7", "--auth required")),
+    (("--host", "example.org"), {}, ("--host", "example.org", "127.0.0.1")),
+    ((), {"TASK_COPILOT_HOST": "0.0.0.0"}, ("TASK_COPILOT_HOST", "task-copilot token")),  # noqa: S104
 ]
 
 
