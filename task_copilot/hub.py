@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from websockets.exceptions import InvalidState
 
 from task_copilot.access.configuration import Access, access_of
+from task_copilot.access.tls import follow_renewals
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
 from task_copilot.errors import InvalidInput
@@ -85,6 +86,7 @@ class Hub:
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._listening: socket.socket | None = None
+        self._following: asyncio.Task[None] | None = None
         self._said = ""
         self.port: int | None = None
         self.access = Access(settings)
@@ -110,7 +112,14 @@ class Hub:
         self._server = _Server(_configuration(self._app(self.port), self.access))
         self._listening = listening
         self._serving = asyncio.create_task(self._serve(self._server, listening))
+        self._follow_certificate()
         return True
+
+    def _follow_certificate(self) -> None:
+        given = self._settings.tls_certificate, self._settings.tls_key
+        if self.access.tls is not None and given[0] is not None and given[1] is not None:
+            following = follow_renewals(self.access.tls, given[0], given[1])
+            self._following = asyncio.create_task(following)
 
     def _app(self, port: int) -> ASGIApp:
         log = Served(self._bus, self.listeners, self._database, self._clock)
@@ -204,6 +213,8 @@ class Hub:
     def leave(self) -> None:
         """Closes every listener with 1012 and lets go of the port, at once."""
         listening, self._listening = self._listening, None
+        if self._following is not None:
+            self._following.cancel()
         if self._server is None or self._serving is None or listening is None:
             return
         # Not `should_exit`: uvicorn looks at it every 0.1 s only.

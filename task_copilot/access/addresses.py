@@ -13,7 +13,9 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - to know them
 HIGHEST_PORT = 65_535
 
-_AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_-][a-z0-9._-]{0,252}?)\.?(?::(0|[1-9][0-9]{0,4}))?")
+_AUTHORITY = re.compile(
+    r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_-][a-z0-9._-]{0,252}?)\.?(?::(0|[1-9][0-9]{0,4}))?"
+)
 _ORIGIN = re.compile(r"(https?)://(.*)")
 
 

@@ -1,13 +1,51 @@
 """The certificate of a hub that speaks https and wss."""
 
+import asyncio
+import logging
 import os
 import ssl
 from pathlib import Path
+from typing import NoReturn
 
 from task_copilot.errors import InvalidInput
 
+logger = logging.getLogger(__name__)
+
 CERTIFICATE = "TASK_COPILOT_TLS_CERTIFICATE (--tls-certificate)"
 KEY = "TASK_COPILOT_TLS_KEY (--tls-key)"
+
+LOOK_SECONDS = 60.0
+"""Between two looks at whether the certificate was renewed."""
+
+
+async def follow_renewals(context: ssl.SSLContext, certificate: str, key: str) -> NoReturn:
+    """Uses a renewed certificate for new connections, without a restart."""
+    used = await asyncio.to_thread(_stamps, certificate, key)
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        found = await asyncio.to_thread(_stamps, certificate, key)
+        if found == used:
+            continue
+        used = found
+        try:
+            await asyncio.to_thread(server_context, certificate, key)
+            context.load_cert_chain(certificate, key, password=_no_password)
+        except (InvalidInput, OSError) as error:  # ssl.SSLError is one: it changed once more
+            logger.warning("The certificate before it stays in use: %s", error)
+        else:
+            logger.info("The renewed certificate %s is in use.", certificate)
+
+
+def _stamps(*paths: str) -> list[tuple[int, int] | None]:
+    return [_stamp(Path(path)) for path in paths]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def server_context(certificate: str | None, key: str | None) -> ssl.SSLContext | None:

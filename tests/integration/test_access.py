@@ -21,6 +21,7 @@ from websockets.typing import Origin
 from certificates import self_signed
 from hubs import SECRET, RunningHub, bearer, running_hub, secret_file
 from task_copilot import credentials
+from task_copilot.access import tls
 from task_copilot.access.configuration import access_of
 from task_copilot.access.tickets import MAX_TICKETS, TICKET_SECONDS, Tickets
 from task_copilot.api.routes import ROUTES
@@ -557,6 +558,30 @@ async def test_over_tls_everything_is_served_as_without(tmp_path: Path) -> None:
         with pytest.raises(httpx2.HTTPError):
             async with httpx2.AsyncClient(trust_env=False) as plain:
                 await plain.get(f"http://127.0.0.1:{hub.port}/health")
+
+
+async def test_a_renewed_certificate_is_used_without_a_restart_and_a_broken_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.02)
+    certificate, key = self_signed(tmp_path)
+
+    def shown(port: int) -> str:
+        return ssl.get_server_certificate(("127.0.0.1", port))
+
+    settings = {"tls_certificate": str(certificate), "tls_key": str(key), "trust": False}
+    async with running_hub(tmp_path, **settings) as hub:
+        first = await asyncio.to_thread(shown, hub.port)
+        key.write_text("nonsense")
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while "stays in use" not in caplog.text:
+                assert await asyncio.to_thread(shown, hub.port) == first
+        assert await asyncio.to_thread(shown, hub.port) == first
+        self_signed(tmp_path)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while await asyncio.to_thread(shown, hub.port) != certificate.read_text():
+                pass
+        assert certificate.read_text() != first
 
 
 # --- other origins, and pages that send none ---
