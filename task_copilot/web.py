@@ -25,6 +25,8 @@ from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.guard import HostAndOriginGuard
+from task_copilot.mcp_http import PATH as MCP_PATH
+from task_copilot.mcp_http import McpEndpoint, Parts
 from task_copilot.settings import Settings
 
 METRICS_TYPE = "text/plain; version=0.0.4"
@@ -33,6 +35,7 @@ PLACES = (
     *(route.path for route in ROUTES),
     *(f"/{name}.json" for name in DOCUMENTS),
     "/ws (WebSocket)",
+    f"{MCP_PATH} (MCP)",
 )
 
 
@@ -62,7 +65,8 @@ def served_app(
     )
     feed = Feed(log.bus, log.listeners, settings.max_patterns, ping_interval)
     context = Context(log.database, log.clock, settings.checkpoints_kept)
-    return build_app(feed, websocket, context, metrics, port=port)
+    mcp = McpEndpoint(Parts(log.bus, log.database, log.clock, settings.checkpoints_kept))
+    return build_app(feed, websocket, context, metrics, mcp, port=port)
 
 
 def build_app(
@@ -70,6 +74,7 @@ def build_app(
     websocket: WebSocketEndpoint,
     context: Context,
     metrics: Callable[[], bytes],
+    mcp: McpEndpoint,
     *,
     port: int,
 ) -> ASGIApp:
@@ -91,6 +96,7 @@ def build_app(
     routes += [Route(f"/{name}.json", described(name), methods=["GET"]) for name in DOCUMENTS]
     routes.append(WebSocketRoute("/ws", websocket))
     routes.append(Route("/ws", upgrade_required, methods=["GET"]))
+    routes.append(Route(MCP_PATH, mcp, methods=["POST"]))
     app = Starlette(
         routes=routes, exception_handlers={HTTPException: _explain, Exception: _explain}
     )
