@@ -36,6 +36,8 @@ from task_copilot.events.log import LogRow
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.guard import HostAndOriginGuard
 from task_copilot.identity import READ
+from task_copilot.mcp_http import PATH as MCP_PATH
+from task_copilot.mcp_http import McpEndpoint, Parts
 from task_copilot.ports import local_address
 from task_copilot.settings import Settings
 
@@ -45,6 +47,7 @@ PLACES = (
     *(route.path for route in ROUTES),
     *(f"/{name}.json" for name in DOCUMENTS),
     "/ws (WebSocket)",
+    f"{MCP_PATH} (MCP)",
 )
 
 
@@ -67,7 +70,7 @@ def served_app(log: Served, access: Access, metrics: Callable[[], bytes], *, por
         app = Gate(
             *(app, access.authority, tickets, cookies),
             place=place_of(local_address(access.settings.host, port, access.scheme)) or "",
-            reading=[route.path for route in ROUTES if route.scope == READ],
+            reading=[MCP_PATH, *(route.path for route in ROUTES if route.scope == READ)],
         )
     addresses = access.addresses(port)
     if addresses.origins:
@@ -102,7 +105,8 @@ def _application(
     )
     feed = Feed(log.bus, log.listeners, settings.max_patterns, ping_interval)
     context = Context(log.database, log.clock, settings.checkpoints_kept)
-    return build_app(feed, websocket, context, metrics, tickets)
+    mcp = McpEndpoint(Parts(log.bus, log.database, log.clock, settings.checkpoints_kept))
+    return build_app(feed, websocket, context, metrics, tickets, mcp)
 
 
 def build_app(
@@ -111,6 +115,7 @@ def build_app(
     context: Context,
     metrics: Callable[[], bytes],
     tickets: Tickets,
+    mcp: McpEndpoint,
 ) -> ASGIApp:
     """The application of all routes."""
     served = {
@@ -131,6 +136,7 @@ def build_app(
     routes += [Route(f"/{name}.json", described(name), methods=["GET"]) for name in DOCUMENTS]
     routes.append(WebSocketRoute("/ws", websocket))
     routes.append(Route("/ws", upgrade_required, methods=["GET"]))
+    routes.append(Route(MCP_PATH, mcp, methods=["POST"]))
     app = Starlette(
         routes=routes, exception_handlers={HTTPException: _explain, Exception: _explain}
     )

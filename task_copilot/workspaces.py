@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from task_copilot.database.tables import workspaces
 from task_copilot.database.transaction import Transaction
@@ -27,25 +27,40 @@ class Scope:
 
 def find(connection: Connection, location: Location) -> Workspace | None:
     """The workspace of `location`; None if nothing was ever written there."""
-    same = (
-        workspaces.c.path == location.path
-        if location.path is not None
-        else workspaces.c.name == location.name
-    )
-    row = connection.execute(select(workspaces.c.id, workspaces.c.name).where(same)).first()
+    if location.path is None:
+        return _one(connection, workspaces.c.name == location.name)
+    return _one(connection, workspaces.c.path == location.path) or _named_only(connection, location)
+
+
+def _named_only(connection: Connection, location: Location) -> Workspace | None:
+    """One that was only ever named, as by an agent on another machine: the folder of that name
+    is where its work is."""
+    is_it = (workspaces.c.name == location.name) & workspaces.c.path.is_(None)
+    return _one(connection, is_it)
+
+
+def _one(connection: Connection, condition: ColumnElement[bool]) -> Workspace | None:
+    row = connection.execute(select(workspaces.c.id, workspaces.c.name).where(condition)).first()
     return None if row is None else Workspace(row.id, row.name)
 
 
 def ensure(transaction: Transaction, location: Location) -> Workspace:
     """The workspace of `location`, made if it is new."""
-    found = find(transaction.connection, location)
+    connection = transaction.connection
+    found = find(connection, location)
     if found is not None:
+        if (
+            location.path is not None
+            and _one(connection, workspaces.c.path == location.path) is None
+        ):
+            given = update(workspaces).where(workspaces.c.id == found.id)
+            connection.execute(given, {"path": location.path})
         return found
     name = location.name
     taken = select(workspaces.c.id).where(workspaces.c.name == name)
-    if transaction.connection.execute(taken).first() is not None:
+    if connection.execute(taken).first() is not None:
         name = location.other_name
-    made = transaction.connection.execute(
+    made = connection.execute(
         insert(workspaces).returning(workspaces.c.id),
         {"name": name, "path": location.path, "created_at": transaction.now},
     )

@@ -49,11 +49,13 @@ def build_server(
     workspace: str,
     session: "Callable[[], Awaitable[ToolSession]]",
     actor: Callable[[str | None], str],
+    admit: Callable[[Tool], Awaitable[None]] | None = None,
 ) -> Server[Any]:
     """The MCP server of the tools.
 
     `session` is asked at each call and may raise a TaskCopilotError, which the agent then
-    reads; `actor` says who acts, given the client's name, where a call does not.
+    reads; so may `admit`, before the arguments are looked at. `actor` says who acts, given
+    the client's name, where a call does not.
     """
 
     async def list_tools(_context: object, _params: object) -> types.ListToolsResult:
@@ -65,6 +67,11 @@ def build_server(
         tool = TOOLS_BY_NAME.get(params.name)
         if tool is None:
             return failure(unknown(params.name))
+        if admit is not None:
+            try:
+                await admit(tool)
+            except TaskCopilotError as error:
+                return failure(str(error))
         return await call(tool, params.arguments or {}, session, actor(client_name(context)))
 
     server = Server[Any](
@@ -72,6 +79,7 @@ def build_server(
         title="Task Copilot",
         version=version,
         instructions=instructions(workspace),
+        get_tool_input_schema=schema_of,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
@@ -82,6 +90,12 @@ def build_server(
 def unknown(name: str) -> str:
     """What an agent reads that calls a tool that does not exist."""
     return f"There is no tool {name!r}. There are: {', '.join(TOOLS_BY_NAME)}."
+
+
+def schema_of(name: str) -> dict[str, Any] | None:
+    """What a tool takes; over HTTP the SDK would make the whole list for it, at each call."""
+    tool = TOOLS_BY_NAME.get(name)
+    return None if tool is None else tool.input_schema
 
 
 def client_name(context: ServerRequestContext[Any]) -> str | None:

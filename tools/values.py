@@ -19,6 +19,10 @@ from task_copilot.schema import NOT_JSON
 MAX_DEPTH = 32
 """Levels that a free object may be nested."""
 
+MAX_JSON_TEXT = 512 * 1024
+"""Characters of an object or a list that comes as a JSON text: 64 KiB may take six times that
+with escapes, and what is longer would only take long to read."""
+
 LONG_TEXT_BYTES = 64 * 1024
 DRAFT_BYTES = 1024 * 1024
 MAX_INTEGER = 2**63 - 1
@@ -64,6 +68,8 @@ def from_json_text(value: Any) -> Any:
     """The value of a JSON text; anything but a text as it is."""
     if not isinstance(value, str):
         return value
+    if len(value) > MAX_JSON_TEXT:
+        raise ValueError(f"got {len(value):,} characters of JSON; takes at most {MAX_JSON_TEXT:,}")
     try:
         return json.loads(value)
     except RecursionError:

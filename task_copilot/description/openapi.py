@@ -10,9 +10,11 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from task_copilot import __version__
 from task_copilot.api.routes import ROUTES, ApiRoute
+from task_copilot.description import mcp
 from task_copilot.description.schemas import Schema, about, closed, reference
 from task_copilot.description.words import ANSWER_FIELDS, FIELDS, PARAMETERS
 from task_copilot.events.messages import ERRORS
+from task_copilot.mcp_http import PATH
 
 ABOUT = (
     "The state of all tasks, streams and checkpoints. Every answer says at which `seq` of the "
@@ -75,6 +77,7 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    paths[PATH] = {"post": mcp.operation()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -190,6 +193,7 @@ def _schemas() -> dict[str, Schema]:
     }
     return {
         **found,
+        **mcp.schemas(reference(ERROR)),
         ERROR: closed({"error": error}),
         REFUSED: closed({"error": error, "code": code}),
         AMBIGUOUS: closed({"error": error, "workspaces": workspaces}),

@@ -129,7 +129,7 @@ def read_message(line: bytes | bytearray) -> types.JSONRPCMessage:
         return _read_tolerantly(value)
     reason = "a message must be a JSON object"
     if isinstance(value, list):
-        reason = "batches are not supported: send one message a line"
+        reason = "batches are not supported: send one message at a time"
     raise Refused(None, types.INVALID_REQUEST, reason)
 
 

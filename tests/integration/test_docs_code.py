@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from mcp import Client
 
 from command_line import options
 from e2e.servers import COMMAND, Server, contents, server, start_server
@@ -179,6 +180,10 @@ def test_the_json_of_the_pages_is_what_the_program_takes_or_gives(name: str) -> 
         validated("GET", "/health", 200, shown)
     elif "mcpServers" in shown:
         configured = shown["mcpServers"]["task-copilot"]
+        if "url" in configured:  # which a test below connects to
+            assert configured["type"] == "http"
+            assert set(configured["headers"]) == {"Authorization"}
+            return
         assert set(configured["args"][::2]) <= {flag(item) for item in declared()}
         assert set(configured["env"]) <= {environment_variable(item) for item in declared()}
     else:
@@ -186,7 +191,7 @@ def test_the_json_of_the_pages_is_what_the_program_takes_or_gives(name: str) -> 
 
 
 async def test_the_call_of_the_tools_page_has_the_answer_that_it_shows(running: Server) -> None:
-    call, answer = map(json.loads, blocks_of("tools", "json"))
+    call, answer = map(json.loads, blocks_of("tools", "json")[:2])
     assert (await running.ok(call["name"], **call["arguments"])).keys() == answer.keys()
 
 
@@ -227,8 +232,20 @@ def parsed(words: list[str]) -> tuple[str, str, dict[str, str], str | None]:
 
 def test_other_commands_of_the_pages_only_install() -> None:
     lines = "".join(blocks("sh").values()).splitlines()
-    others = {line for line in lines if not line.startswith("curl ")}
+    others = {line for line in lines if not line.startswith(("curl ", "claude mcp add "))}
     assert others == {"pipx upgrade task-copilot", "uv tool upgrade task-copilot"}
+
+
+async def test_an_agent_reaches_the_tools_at_every_address_that_a_page_gives(
+    running: Server,
+) -> None:
+    text = (DOCS / "tools.md").read_text(encoding="utf-8")
+    addresses = re.findall(r'"https?://[^/"]+(/mcp[^"]*)"', text)
+    assert len(addresses) == 3
+    for path in set(addresses):
+        async with Client(f"http://127.0.0.1:{running.port}{path}") as client:
+            assert "Workspace: web-shop\n" in (client.instructions or "")
+            assert len((await client.list_tools()).tools) == len(TOOLS_BY_NAME)
 
 
 # --- what the pages claim ---

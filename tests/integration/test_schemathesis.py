@@ -26,6 +26,11 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 304, 404, 409, 422]
 [[operations]]
 include-path-regex = "^/api/events"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 304, 422]
+
+# Nor which fields belong to which kind of JSON-RPC message, and what can be printed.
+[[operations]]
+include-path-regex = "^/mcp$"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 422]
 """
 
 
