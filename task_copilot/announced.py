@@ -20,12 +20,16 @@ from task_copilot.database.tables import log as log_table
 from task_copilot.errors import StorageError, StorageReadOnly
 from task_copilot.events import log
 from task_copilot.events.log import LogRow, LogState
+from task_copilot.private import open_private, private_folder
 
 logger = logging.getLogger(__name__)
 
 EPOCH_BYTES = 8
 HEAD_DIGITS = 20
 """A fixed width, so that one write of a few bytes puts a newer state over the older one."""
+
+MAX_BYTES = 1_000
+"""Far more than is ever written."""
 
 _FORMAT = re.compile(rb"([0-9a-f]{16}) ([0-9]{20})\n")
 _BEGIN_EPOCH = Prepared(update(log_table).values(epoch=bindparam("new_epoch")))
@@ -42,7 +46,8 @@ class AnnouncedFile:
     def read(self) -> LogState | None:
         """What was announced last; None where there is no such file or it is damaged."""
         try:
-            found = _FORMAT.fullmatch(self._path.read_bytes())
+            with os.fdopen(open_private(self._path, os.O_RDONLY), "rb") as file:
+                found = _FORMAT.fullmatch(file.read(MAX_BYTES))
         except FileNotFoundError:
             return None
         return None if found is None else LogState(found[1].decode(), int(found[2]))
@@ -58,8 +63,8 @@ class AnnouncedFile:
 
     def _opened(self) -> int:
         if self._descriptor is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
+            private_folder(self._path.parent)
+            self._descriptor = open_private(self._path, os.O_WRONLY | os.O_CREAT)
         return self._descriptor
 
     def close(self) -> None:

@@ -15,14 +15,16 @@ from task_copilot import archive, checkpoints, requests
 from task_copilot.announced import verify
 from task_copilot.clock import Clock, minutes_after
 from task_copilot.database.portions import in_portions
-from task_copilot.database.sqlite import file_of
+from task_copilot.database.sqlite import file_of, is_address
 from task_copilot.database.store import Database, Surroundings, open_database, parse_url
+from task_copilot.database_file import make_private
 from task_copilot.errors import report
 from task_copilot.events import log, retention
 from task_copilot.events.log import LogRow
 from task_copilot.hub import Hub
 from task_copilot.leader import held
 from task_copilot.places import Places
+from task_copilot.private import NotPrivate
 from task_copilot.settings import Settings
 from task_copilot.succession import Succession
 from task_copilot.wakeup import WakeUpSender
@@ -132,11 +134,13 @@ def places_of(url: URL) -> Places:
 
 def open_blocking(settings: Settings, clock: Clock) -> Database[LogRow]:
     """The database, its tables up to date; raises StorageError. Blocking."""
-    places = places_of(parse_url(settings.database_url))
+    url = parse_url(settings.database_url)
+    places, create = places_of(url), not is_address(url)
     around: Surroundings[LogRow] = Surroundings(
         alone=lambda: _alone(places.opening),
         verify=lambda database: verify(database, places.announced),
         committed=WakeUpSender(places.runtime).send,
+        make_private=lambda: make_private(file_of(url), create=create),
     )
     return open_database(
         settings.database_url,
@@ -156,5 +160,6 @@ def _alone(path: Path) -> Iterator[None]:
         except OSError as error:
             # It is needed only where a deleted database is made again by several at once, and
             # who cannot lock here says already that it cannot serve.
-            logger.info("Opening the database without a lock: %s", error)
+            level = logging.WARNING if isinstance(error, NotPrivate) else logging.INFO
+            logger.log(level, "Opening the database without a lock: %s", error)
         yield

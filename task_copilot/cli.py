@@ -20,6 +20,7 @@ from task_copilot.settings import (
     shown_default,
     unknown_variables,
 )
+from task_copilot.text import OneLineFormatter
 
 logger = logging.getLogger(__name__)
 
@@ -155,11 +156,9 @@ def main(context: click.Context, /, **given: Any) -> None:
     """
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     context.obj = settings
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="task-copilot: %(levelname)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLineFormatter("task-copilot: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("task_copilot").setLevel(settings.log_level.upper())
     if context.invoked_subcommand != "doctor":  # which says it itself
         _warn_of_typos()

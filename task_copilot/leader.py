@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from task_copilot.private import open_private, private_folder
+
 if sys.platform == "win32":
     import errno
     import msvcrt
@@ -145,9 +147,9 @@ def _locked(
     path: Path, on_wait: Callable[[], None], wait_for: Callable[[int], None] = _lock
 ) -> int:
     """A descriptor of the file at `path` that has the lock."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
         try:
             if not _lock_at_once(descriptor):
                 on_wait()

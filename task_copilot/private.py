@@ -18,6 +18,7 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
 FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0)  # a pipe at the place would wait for its other end
@@ -57,7 +58,7 @@ def private_folder(path: Path, *, user: int | None = None) -> None:
     `user` is who must own it, by default who runs the program. Raises NotPrivate for a folder
     of another user or one that cannot be mended, and OSError where none can be made.
     """
-    _make(path)
+    make_folder(path)
     if sys.platform == "win32":
         return
     user = os.geteuid() if user is None else user
@@ -72,14 +73,16 @@ def private_folder(path: Path, *, user: int | None = None) -> None:
         os.close(descriptor)
 
 
-def _make(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Makes the folder `path` and those above it that are missing, each for this user alone
+    (0700); what is there is left as it is. Raises OSError."""
     for folder in (*reversed(path.parents), path):
         if not folder.is_dir():
             try:
                 folder.mkdir(FOLDER_MODE)
             except FileExistsError:
                 if not folder.is_dir():  # else another process was faster
-                    raise NotPrivate(folder, f"it is {_kind(folder)} and no folder") from None
+                    raise NotPrivate(folder, f"it is {kind_of(folder)} and no folder") from None
 
 
 def open_private(path: Path, flags: int, *, user: int | None = None) -> int:
@@ -142,26 +145,60 @@ def read_private(path: Path, limit_bytes: int, *, user: int | None = None) -> by
     return content
 
 
+def read_own(path: Path, limit_bytes: int, *, user: int | None = None) -> bytes:
+    """The first `limit_bytes` of the file `path`, which must be this user's, and none that others
+    can write; nothing is mended. Raises NotPrivate for another one and for a symbolic link, and
+    OSError where it cannot be read."""
+    if path.is_symlink():
+        raise _is_link(path)
+    flags = os.O_RDONLY | _NO_LINKS | _NEVER_WAIT | _NOT_INHERITED | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise NotPrivate(path, "it is no ordinary file")
+        if sys.platform != "win32":
+            _require_owner(path, found, os.geteuid() if user is None else user)
+            if found.st_mode & BY_OTHERS:
+                raise _open_to_others(path, found, "change it", "600")
+        return file.read(limit_bytes)
+
+
+def _open_to_others(path: Path, found: os.stat_result, use: str, mode: str) -> NotPrivate:
+    return NotPrivate(
+        path,
+        f"other users can {use} (mode {stat.S_IMODE(found.st_mode):o}). Replace what it holds, "
+        f"then chmod {mode} {path}",
+    )
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Puts a file with `content`, for this user alone, in the place of what stands at `path`: a
+    crash leaves the old or the new one. A link there is replaced, and not what it leads to.
+
+    For one writer at a time. Raises as `new_private`.
+    """
+    new = path.with_name(f"{path.name}.new")
+    with os.fdopen(new_private(new), "wb") as file:
+        file.write(content)
+    new.replace(path)
+
+
 def _require_closed(path: Path, found: os.stat_result, user: int | None) -> None:
     if sys.platform == "win32":
         return
     user = os.geteuid() if user is None else user
     if found.st_uid not in {user, 0}:
-        raise _of_another(path, found.st_uid, user)
+        raise of_another(path, found.st_uid, user)
     of_root = found.st_uid == 0 != user
     allowed = stat.S_IRGRP if of_root else 0
     if found.st_mode & FOR_OTHERS & ~allowed:
-        raise NotPrivate(
-            path,
-            f"other users can read or change it (mode {stat.S_IMODE(found.st_mode):o}). Replace "
-            f"what it holds, then chmod {'640' if of_root else '600'} {path}",
-        )
+        raise _open_to_others(path, found, "read or change it", "640" if of_root else "600")
 
 
 def _claim(path: Path, descriptor: int, user: int | None) -> None:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise NotPrivate(path, f"it is {_kind(path)} and no ordinary file. Remove it")
+        raise NotPrivate(path, f"it is {kind_of(path)} and no ordinary file. Remove it")
     if sys.platform == "win32":
         return
     _require_owner(path, found, os.geteuid() if user is None else user)
@@ -171,10 +208,11 @@ def _claim(path: Path, descriptor: int, user: int | None) -> None:
 
 def _require_owner(path: Path, found: os.stat_result, user: int) -> None:
     if found.st_uid != user:
-        raise _of_another(path, found.st_uid, user)
+        raise of_another(path, found.st_uid, user)
 
 
-def _of_another(path: Path, owner: int, user: int) -> NotPrivate:
+def of_another(path: Path, owner: int, user: int) -> NotPrivate:
+    """The refusal of what belongs to `owner`, where `user` runs the program."""
     return NotPrivate(
         path,
         f"it belongs to user {name_of(owner)}, and this runs as {name_of(user)}. Run it as that "
@@ -206,10 +244,10 @@ def _explained(path: Path, error: OSError, user: int | None) -> OSError:
     if stat.S_ISLNK(found.st_mode):
         return _is_link(path)
     if not stat.S_ISREG(found.st_mode):
-        return NotPrivate(path, f"it is {_kind(path)} and no ordinary file. Remove it")
+        return NotPrivate(path, f"it is {kind_of(path)} and no ordinary file. Remove it")
     me = user_id() if user is None else user
     if me is not None and found.st_uid != me:
-        return _of_another(path, found.st_uid, me)
+        return of_another(path, found.st_uid, me)
     return error
 
 
@@ -226,7 +264,8 @@ _KINDS = {
 }
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
+    """What stands at `path`, with its article; a link is not followed."""
     try:
         return _KINDS.get(stat.S_IFMT(path.lstat().st_mode), "a device")
     except OSError:

@@ -5,10 +5,11 @@ address asks ``/health`` who is there.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from task_copilot.private import read_own, replace_private
 
 SERVICE = "task-copilot"
 
@@ -38,18 +39,14 @@ def write(path: Path, record: HubRecord) -> None:
     """Puts `record` in the place of what `path` says; raises OSError."""
     fields = {_NAMES.get(name, name): value for name, value in asdict(record).items()}
     text = json.dumps({"service": SERVICE, **fields}, indent=1) + "\n"
-    new = path.with_name(f"{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)
+    replace_private(path, text.encode())
 
 
 def read(path: Path) -> HubRecord | None:
-    """What `path` says; None where there is no such file, or something else in it."""
+    """What `path` says; None where there is no such file, something else in it, or one that
+    another user can write: a token would be shown to whoever it names."""
     try:
-        with path.open("rb") as file:
-            found: Any = json.loads(file.read(MAX_BYTES))
+        found: Any = json.loads(read_own(path, MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("service") != SERVICE:

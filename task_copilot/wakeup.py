@@ -14,6 +14,11 @@ from pathlib import Path
 from task_copilot import runtime
 
 LOOPBACK = "127.0.0.1"
+"""Where they are received: the system brings nothing of another machine to this address."""
+
+PAUSE_SECONDS = 0.001
+"""Between two wake-ups, however many datagrams come: a flood of them costs the hub as many looks
+at the log as a busy database would, and no more."""
 
 
 class WakeUpReceiver(asyncio.DatagramProtocol):
@@ -21,6 +26,9 @@ class WakeUpReceiver(asyncio.DatagramProtocol):
 
     def __init__(self, on_wake: Callable[[], None]) -> None:
         self._on_wake = on_wake
+        self._loop = asyncio.get_running_loop()
+        self._next = 0.0
+        self._waiting: asyncio.TimerHandle | None = None
         self._transport: asyncio.BaseTransport | None = None
         self.port: int | None = None
 
@@ -29,16 +37,30 @@ class WakeUpReceiver(asyncio.DatagramProtocol):
         self.port = transport.get_extra_info("sockname")[1]
 
     def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - says nothing
+        if self._waiting is not None:
+            return
+        now = self._loop.time()
+        if now >= self._next:
+            self._wake()
+        else:
+            self._waiting = self._loop.call_later(self._next - now, self._wake)
+
+    def _wake(self) -> None:
+        self._waiting = None
+        self._next = self._loop.time() + PAUSE_SECONDS
         self._on_wake()
 
     def close(self) -> None:
         """Stops listening."""
+        if self._waiting is not None:
+            self._waiting.cancel()
         if self._transport is not None:
             self._transport.close()
 
 
 async def open_receiver(on_wake: Callable[[], None]) -> WakeUpReceiver:
-    """Calls `on_wake` in the event loop for each datagram; raises OSError."""
+    """Calls `on_wake` in the event loop after each datagram, once for all that come within
+    `PAUSE_SECONDS`; raises OSError."""
     loop = asyncio.get_running_loop()
     _transport, receiver = await loop.create_datagram_endpoint(
         lambda: WakeUpReceiver(on_wake), local_addr=(LOOPBACK, 0)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from task_copilot.client.model import Mark
+from task_copilot.private import replace_private
 
 logger = logging.getLogger("task_copilot_client")
 
@@ -13,7 +14,8 @@ MAX_BYTES = 10_000
 
 
 class CursorFile:
-    """The last event that was handled, replaced as a whole: a crash leaves the old or the new."""
+    """The last event that was handled, for this user alone, replaced as a whole: a crash leaves
+    the old or the new."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
@@ -38,11 +40,9 @@ class CursorFile:
 
     def write(self, mark: Mark) -> None:
         """Remembers `mark`; where that fails, it is said once."""
-        new = self._path.with_name(f"{self._path.name}.new")
         try:
             content = json.dumps({"epoch": mark.epoch, "position": mark.position})
-            new.write_text(content + "\n", encoding="utf-8")
-            new.replace(self._path)
+            replace_private(self._path, f"{content}\n".encode())
         except OSError as error:
             if not self._failed:
                 logger.warning("The cursor is not kept: %s", error)

@@ -11,9 +11,9 @@ from rich.text import Text
 from task_copilot import clock
 from task_copilot.commands.board import Picture, Stream, Task
 from task_copilot.commands.common import count
-from task_copilot.commands.lines import plain
 from task_copilot.commands.sentences import moment, sentence, span
 from task_copilot.commands.stream_lines import Signs, cut, group, stream_section
+from task_copilot.text import plain, spaced
 
 SHARES = {"BLOCKED": 3, "STREAMS": 3, "AGENTS": 5, "CHANGES": 5}
 """The part of the screen (one line in so many) that each section may take from the others."""
@@ -56,7 +56,12 @@ def draw(picture: Picture, width: int, height: int, now: datetime, signs: Signs)
                 lines.append(_rule(section, width, signs))
                 lines += section.lines(room)
     lines = lines[:height] + [Text()] * (height - len(lines))
-    return [cut(line, width, signs) for line in lines]
+    return [cut(_harmless(line), width, signs) for line in lines]
+
+
+def _harmless(line: Text) -> Text:
+    line.plain = spaced(line.plain)  # sign by sign, so that styles stay where they are
+    return line
 
 
 def _rooms(sections: Sequence[Section], room: int) -> list[int]:

@@ -12,6 +12,7 @@ from task_copilot.commands.findings import Finding, note, ok, wrong
 from task_copilot.database.sqlite import driver
 from task_copilot.errors import InvalidInput, StorageError
 from task_copilot.location import locate
+from task_copilot.private import name_of, user_id
 from task_copilot.settings import data_directory, unknown_variables
 
 FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -49,15 +50,19 @@ def data_folder() -> Iterator[Finding]:
     folder = data_directory()
     subject = "data directory"
     try:
-        mode = folder.stat().st_mode
+        found = folder.stat()
     except FileNotFoundError:
         yield note(subject, f"{folder} is not there yet; the first session makes it.")
         return
     except OSError as error:
         yield wrong(subject, f"{folder}: {error.strerror}.", "Put a folder of your own there.")
         return
+    mode = found.st_mode
     if not stat.S_ISDIR(mode):
         yield wrong(subject, f"{folder} is no folder.", "Move it away; a folder belongs there.")
+    elif user_id() not in {None, found.st_uid}:
+        text = f"{folder} belongs to user {name_of(found.st_uid)}."
+        yield wrong(subject, text, f"Run this as that user, or: sudo chown -R {user_id()} {folder}")
     elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         yield wrong(subject, f"{folder} cannot be written.", f"chmod u+rwx {folder}")
     elif mode & FOR_OTHERS and os.name == "posix":

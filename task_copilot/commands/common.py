@@ -12,6 +12,7 @@ import click
 from task_copilot import jsontext
 from task_copilot.errors import InvalidInput, NotFound, StorageError, TaskCopilotError
 from task_copilot.settings import Settings
+from task_copilot.text import escaped, escaped_json
 
 if TYPE_CHECKING:
     from task_copilot.database.store import Database
@@ -30,7 +31,7 @@ class Refusal(click.ClickException):
     """An expected failure as a person reads it: one line, exit code 1."""
 
     def show(self, file: Any = None) -> None:
-        click.echo(f"task-copilot: {self.message}", file=file, err=True)
+        say(f"task-copilot: {self.message}", err=True, file=file)
 
 
 @contextlib.contextmanager
@@ -113,7 +114,7 @@ def confirm(command: str, question: str) -> None:
     """Asks on the terminal; raises InvalidInput where there is none, or the answer is no."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise InvalidInput(f"{command} asks first, and there is no terminal to ask on; give --yes.")
-    if not click.confirm(question, err=True):
+    if not click.confirm(escaped(question), err=True):
         raise InvalidInput("Nothing was changed.")
 
 
@@ -127,9 +128,19 @@ def scrub(database: "Database[LogRow]") -> None:
         click.echo(f"task-copilot: {SEVERAL_SESSIONS}.", err=True)
 
 
+def say(line: str, *, err: bool = False, file: Any = None) -> None:
+    """Prints a line, with what is harmful for a terminal escaped; signs that the stream's
+    encoding lacks are question marks."""
+    text = escaped(line)
+    try:
+        click.echo(text, file=file, err=err)
+    except UnicodeEncodeError:
+        click.echo(text.encode("ascii", "replace"), file=file, err=err)
+
+
 def print_json(value: Any) -> None:
-    """One line of JSON, for programs."""
-    click.echo(jsontext.encode(value))
+    """One line of JSON, for programs, that is harmless for a terminal too."""
+    say(escaped_json(jsontext.encode(value)))
 
 
 def tell(sentence: str, *, as_json: bool, **fields: Any) -> None:
@@ -137,7 +148,7 @@ def tell(sentence: str, *, as_json: bool, **fields: Any) -> None:
     if as_json:
         print_json(fields)
     else:
-        click.echo(sentence)
+        say(sentence)
 
 
 json_option = click.option(

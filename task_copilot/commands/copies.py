@@ -19,6 +19,7 @@ from task_copilot.commands.common import (
 from task_copilot.commands.files import new_file
 from task_copilot.errors import InvalidInput, TaskCopilotError
 from task_copilot.settings import Settings
+from task_copilot.text import escaped_json
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -78,7 +79,7 @@ def _write_lines(connection: "Connection", stream: "IO[str]") -> int:
 
     number = 0
     for line in transfer.lines(connection, system_clock()):
-        stream.write(f"{line}\n")
+        stream.write(f"{escaped_json(line)}\n")
         number += 1
     return number
 

@@ -10,10 +10,11 @@ from task_copilot.commands.check_agents import agents
 from task_copilot.commands.check_database import database
 from task_copilot.commands.check_hub import hub
 from task_copilot.commands.check_machine import data_folder, environment, here, versions
-from task_copilot.commands.common import count, json_option, print_json
+from task_copilot.commands.check_rights import rights
+from task_copilot.commands.common import count, json_option, print_json, say
 from task_copilot.commands.findings import Finding
-from task_copilot.commands.lines import plain
 from task_copilot.settings import Settings
+from task_copilot.text import plain
 
 SOMETHING_WRONG = 1
 MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
@@ -42,6 +43,7 @@ def _all(settings: Settings) -> Iterator[Finding]:
     yield from versions()
     yield from environment(os.environ)
     yield from data_folder()
+    yield from rights(settings)
     yield from database(settings)
     yield from hub(settings)
     yield from here(settings.workspace)
@@ -49,9 +51,9 @@ def _all(settings: Settings) -> Iterator[Finding]:
 
 
 def _print(finding: Finding) -> None:
-    click.echo(f"{MARKS[finding.level]}  {finding.subject}: {plain(finding.text)}")
+    say(f"{MARKS[finding.level]}  {finding.subject}: {plain(finding.text)}")
     if finding.remedy is not None:
-        click.echo(f"       -> {plain(finding.remedy)}")
+        say(f"       -> {plain(finding.remedy)}")
 
 
 COMMANDS = {"doctor": doctor}

@@ -14,6 +14,7 @@ from task_copilot.commands.common import (
     file_of_database,
     print_json,
     refusals,
+    say,
 )
 from task_copilot.commands.event_log import DatabaseLog, EventLog, Gap, HubLog, Page, Wanted
 from task_copilot.commands.following import Place
@@ -168,17 +169,13 @@ class Printer:
 
     def _line(self, change: Change | None) -> None:
         if change is not None:
-            text = sentence(change, datetime.now(UTC), everywhere=self._everywhere)
-            try:
-                click.echo(text)
-            except UnicodeEncodeError:  # stdout has an encoding that lacks some signs
-                click.echo(text.encode("ascii", "replace"))
+            say(sentence(change, datetime.now(UTC), everywhere=self._everywhere))
 
     def _gap(self, gap: Gap) -> None:
         self.end()
         if self._as_json:
             print_json({"gap": {"from": gap.first, "to": gap.last, "reason": gap.reason}})
-        click.echo(f"task-copilot: {told(gap)}", err=True)
+        say(f"task-copilot: {told(gap)}", err=True)
 
 
 def told(gap: Gap) -> str:

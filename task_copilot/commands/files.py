@@ -8,6 +8,7 @@ from pathlib import Path
 
 from task_copilot.commands.common import Refusal
 from task_copilot.errors import InvalidInput
+from task_copilot.private import FILE_MODE
 
 
 @contextlib.contextmanager
@@ -67,12 +68,15 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes, *, private: bool = False) -> None:
     """Puts `content` into the place of what stands at `path`, with its permissions; raises
-    Refusal. Where a link stands there, what it leads to is replaced."""
+    Refusal. Where a link stands there, what it leads to is replaced.
+
+    A `private` file is for this user alone, whatever stands there; a link is replaced itself.
+    """
     with _told(path):
-        target = path.resolve()
-        mode = target.stat().st_mode if target.exists() else None
+        target = path if private else path.resolve()
+        mode = _mode(target, private=private)
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         new = Path(name)
         try:
@@ -80,10 +84,16 @@ def replace(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            new.chmod(0o644 & ~_umask() if mode is None else mode & 0o7777)
+            new.chmod(mode)
             new.replace(target)
         finally:
             new.unlink(missing_ok=True)
+
+
+def _mode(target: Path, *, private: bool) -> int:
+    if private:
+        return FILE_MODE
+    return target.stat().st_mode & 0o7777 if target.exists() else 0o644 & ~_umask()
 
 
 def _umask() -> int:

@@ -4,9 +4,7 @@ import os
 import time
 from pathlib import Path
 
-import click
-
-from task_copilot.commands.common import Refusal, refusals
+from task_copilot.commands.common import Refusal, refusals, say
 from task_copilot.commands.event_log import (
     EVERYTHING,
     EventLog,
@@ -148,5 +146,5 @@ class Follower:
 
     def _tell(self, reason: Unreachable) -> None:
         if not self._silent:
-            click.echo(f"task-copilot: {reason}. It is waited for.", err=True)
+            say(f"task-copilot: {reason}. It is waited for.", err=True)
             self._silent = True

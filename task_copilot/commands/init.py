@@ -11,7 +11,7 @@ import click
 
 from task_copilot.commands import block, jsonedit
 from task_copilot.commands.check_machine import is_no_project
-from task_copilot.commands.common import Refusal, json_option, print_json
+from task_copilot.commands.common import Refusal, json_option, print_json, say
 from task_copilot.commands.files import replace
 from task_copilot.commands.project import MCP_FILE, MODULE, SERVER, is_ours, project_folder
 
@@ -53,12 +53,12 @@ def init(*, remove: bool, dry_run: bool, as_json: bool) -> None:
             carry_out(change)
             changed.append(str(change.path))
         if not as_json:
-            click.echo(f"{'not done, only said: ' if dry_run else ''}{change.said}")
+            say(f"{'not done, only said: ' if dry_run else ''}{change.said}")
     said = [change.said for change in changes]
     if as_json:
         print_json({"folder": str(folder), "changed": changed, "said": said})
     elif not changes:
-        click.echo(f"{folder}: nothing to {'remove' if remove else 'do'}.")
+        say(f"{folder}: nothing to {'remove' if remove else 'do'}.")
 
 
 def planned(folder: Path, *, remove: bool) -> list[Change]:

@@ -5,28 +5,37 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from task_copilot import clock
+from task_copilot.text import plain, shortened, spaced
 
 GAP = "  "
 MINUTE, HOUR, DAY = 60, 60 * 60, 24 * 60 * 60
 DAYS_AGO = 7
 """What is older is shown with its date."""
 
+WIDEST_CELL = 64
+"""As long as an id of a stream can be."""
 
-def plain(text: str) -> str:
-    """`text` on one line, and nothing in it that a terminal would take for a command."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+LONGEST_CELL = 500
+"""As long as a title can be."""
+
+_NO_WIDTH = {"Mn", "Me", "Cf"}
 
 
 def paragraphs(text: str) -> list[str]:
-    """The lines of a longer text, each as `plain` as a terminal needs it."""
-    return [
-        "".join(sign if sign.isprintable() else " " for sign in line) for line in text.split("\n")
+    """The lines of a longer text, with nothing in them that a terminal would obey."""
+    return [spaced(line) for line in text.split("\n")]
+
+
+def columns(rows: Iterable[Sequence[str]], longest: int = LONGEST_CELL) -> list[str]:
+    """Lines of aligned columns, harmless for a terminal. The last one may have `longest` signs,
+    the others `WIDEST_CELL`; what is cut ends in an ellipsis."""
+    cells = [
+        [
+            shortened(plain(cell) or "-", longest if place == len(row) - 1 else WIDEST_CELL)
+            for place, cell in enumerate(row)
+        ]
+        for row in rows
     ]
-
-
-def columns(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of aligned columns; the last one is as long as it is."""
-    cells = [[plain(cell) or "-" for cell in row] for row in rows]
     if not cells:
         return []
     widths = [max(width(row[place]) for row in cells) for place in range(len(cells[0]) - 1)]
@@ -42,7 +51,9 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
 def width(text: str) -> int:
     """How many columns of a terminal `text` takes."""
     return sum(
-        0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in {"W", "F"})
+        0
+        if unicodedata.category(sign) in _NO_WIDTH
+        else 1 + (unicodedata.east_asian_width(sign) in {"W", "F"})
         for sign in text
     )
 

@@ -10,6 +10,7 @@ from task_copilot.commands.event_log import Position
 from task_copilot.commands.files import replace
 from task_copilot.commands.following import Place
 from task_copilot.places import NAME_BYTES, Places
+from task_copilot.private import private_folder
 from task_copilot.settings import Settings, data_directory
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -43,9 +44,12 @@ class NamedPosition:
     def write(self, position: Position) -> None:
         """Remembers `position`: after a crash the old one or the new one is there. Raises
         Refusal."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            private_folder(self.path.parent)
+        except OSError as error:
+            raise Refusal(f"{error.filename}: {error.strerror}.") from None
         content = json.dumps({"epoch": position.epoch, "position": position.seq})
-        replace(self.path, f"{content}\n".encode())
+        replace(self.path, f"{content}\n".encode(), private=True)
 
 
 def _digest(text: str) -> str:

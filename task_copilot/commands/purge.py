@@ -12,6 +12,7 @@ from task_copilot.commands.common import (
     database_of,
     file_of_database,
     json_option,
+    say,
     scrub,
     tell,
     workspace_of,
@@ -55,7 +56,7 @@ def _everything(settings: Settings, *, ask: bool, as_json: bool) -> None:
         file = file_of_database(settings)
         _say(f"{file}: everything", database.read_now(row_counts))
         for path in files_of(file):
-            click.echo(f"  {path}", err=True)
+            say(f"  {path}", err=True)
         if ask:
             confirm("purge", "Remove all of it for good?")
         try:
@@ -100,7 +101,7 @@ def _removed(database: "Database[LogRow]", workspace: "Workspace") -> "LogState"
 
 def _say(place: str, rows: dict[str, int]) -> None:
     found = ", ".join(f"{number:,} {name}" for name, number in rows.items())
-    click.echo(f"{place}: {found}", err=True)
+    say(f"{place}: {found}", err=True)
 
 
 COMMANDS = {"purge": purge}

@@ -8,7 +8,7 @@ import click
 
 from task_copilot import ids
 from task_copilot.commands import shown
-from task_copilot.commands.common import json_option, print_json, refusals
+from task_copilot.commands.common import json_option, print_json, refusals, say
 from task_copilot.commands.options import OPTIONS, with_option_names
 from task_copilot.commands.source import Answer, Source, source, workspace_name
 from task_copilot.events.types import TaskStatus
@@ -76,7 +76,7 @@ def _print(answer: Answer, *, as_json: bool, lines: Callable[[Answer], list[str]
         print_json(answer)
     else:
         for line in lines(answer):
-            click.echo(line)
+            say(line)
 
 
 @click.command()

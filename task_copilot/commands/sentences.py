@@ -5,9 +5,13 @@ from datetime import datetime
 
 from task_copilot import clock
 from task_copilot.commands.changes import ARCHIVED, Change, Payload
-from task_copilot.commands.lines import DAY, HOUR, MINUTE, plain
+from task_copilot.commands.lines import DAY, HOUR, MINUTE
+from task_copilot.text import plain, shortened
 
 MILLISECONDS = 1000
+LONGEST = 3_000
+"""A title and a reason that are as long as they can be have room in it."""
+
 BY_STATUS = {"status", "blockedReason"}
 """Fields whose change is told as a change of the status."""
 
@@ -16,11 +20,13 @@ def sentence(change: Change, now: datetime, *, everywhere: bool = False) -> str:
     """``14:03:12 ada TASK-12 Pay by card: pending → in_progress (Stream-B 25 %)``.
 
     Local time, with the date where that is another day's than `now`; with the workspace where
-    the changes of `everywhere` are shown. Always one line, without control characters.
+    the changes of `everywhere` are shown. Always one line of at most `LONGEST` signs that does
+    no harm to a terminal.
     """
     first = change.events[0]
     place = f"{first['workspace']} " if everywhere else ""
-    return plain(f"{moment(first['timestamp'], now)} {place}{first['actor']} {what(change)}")
+    text = f"{moment(first['timestamp'], now)} {place}{first['actor']} {what(change)}"
+    return shortened(plain(text), LONGEST)
 
 
 def what(change: Change) -> str:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from task_copilot.commands.common import count
-from task_copilot.commands.lines import ago, columns, local, paragraphs, plain
+from task_copilot.commands.lines import ago, columns, local, paragraphs
+from task_copilot.text import plain
 
 Answer = dict[str, Any]
 
@@ -78,12 +79,15 @@ _FIELDS = {
 }
 """The short fields of a task in the order in which they are shown, with their labels."""
 
+LONGEST_FIELD = 2_000
+"""As long as a reason can be; of larger metadata the rest is in --json."""
+
 
 def task(answer: Answer) -> list[str]:
     """A task with all that it has; what has no value is left out."""
     lines = [f"{answer['id']} {plain(answer['title'])}"]
     fields = [(label, _value(name, answer[name])) for name, label in _FIELDS.items()]
-    lines += [f"  {line}" for line in columns(pair for pair in fields if pair[1])]
+    lines += [f"  {line}" for line in columns((pair for pair in fields if pair[1]), LONGEST_FIELD)]
     for name in ("description", "notes"):
         if answer[name]:
             lines += ["", f"{name}:", *(f"  {line}" for line in paragraphs(answer[name]))]

@@ -7,8 +7,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from task_copilot.commands.board import Picture, Stream
-from task_copilot.commands.lines import plain
 from task_copilot.commands.sentences import percent
+from task_copilot.text import plain
 
 STYLES = {"completed": "green", "in_progress": "cyan", "blocked": "bold red", "pending": "dim"}
 MOST_TELLING = ("blocked", "in_progress", "pending", "completed")

@@ -17,11 +17,13 @@ from task_copilot.commands.common import (
     Refusal,
     refusals,
     require_database,
+    say,
 )
 from task_copilot.commands.options import option_of, with_option_names
 from task_copilot.description.words import ANSWER_FIELDS, FIELDS
 from task_copilot.schema import describe, explain
 from task_copilot.settings import URL_VARIABLE, Settings
+from task_copilot.text import escaped_json
 from task_copilot.tools.registry import TOOLS_BY_NAME, Tool
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def _run(settings: Settings, tool: Tool, positional: str, given: dict[str, Any])
     names = {name: option_of(name) for name in _names(tool)}
     with with_option_names(names | {positional: METAVARS[positional]}):
         answer = _carried_out(settings, tool, arguments, url)
-    click.echo(answer.text if as_json else _sentence(tool, answer))
+    say(escaped_json(answer.text) if as_json else _sentence(tool, answer))
 
 
 def _arguments(given: dict[str, Any]) -> dict[str, Any]:

@@ -68,9 +68,14 @@ def driver() -> ModuleType:
 def file_of(url: URL) -> Path:
     """Where the database's file stands, as an absolute path."""
     name = url.database or ""
-    if name.startswith("file:"):  # SQLite's own kind of address
+    if is_address(url):
         name = unquote(urlsplit(name).path)
     return Path(name).absolute()
+
+
+def is_address(url: URL) -> bool:
+    """Whether a file is named by SQLite's own kind of address, which can say how to open it."""
+    return (url.database or "").startswith("file:")
 
 
 def _nothing() -> None:

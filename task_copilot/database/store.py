@@ -23,6 +23,7 @@ from task_copilot.database.tables import SCHEMA_VERSION
 from task_copilot.database.transaction import Operation, Transaction
 from task_copilot.database.writer import Writer
 from task_copilot.errors import StorageError
+from task_copilot.private import make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +53,11 @@ def _no_database_url(text: str, reason: str) -> StorageError:
 
 
 def _make_folder(url: URL) -> None:
-    if (url.database or "").startswith("file:"):
-        return  # SQLite's own kind of address, for a file that is there
+    if sqlite.is_address(url):
+        return  # it is for a file that is there
     folder = Path(url.database or "").parent
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
     except OSError as error:
         raise StorageError(
             f"The folder {folder} of the database cannot be made: {error.strerror}. Set "
@@ -75,11 +76,14 @@ class Surroundings(Generic[RowT]):
     `alone` keeps the other processes from opening the database meanwhile. `verify` is called
     after each opening, before anything else is read or written, and returns what it found as
     a sentence for the user. `committed` is called after each commit that added to the log.
+    `make_private` is called before each opening; it makes a missing file, and raises StorageError
+    where others could use what is there.
     """
 
     alone: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
     verify: "Callable[[Database[RowT]], str | None]" = lambda _database: None
     committed: Callable[[], None] = _nothing
+    make_private: Callable[[], None] = _nothing
 
 
 class Database(Generic[RowT]):
@@ -263,6 +267,8 @@ class Database(Generic[RowT]):
                 f"What is left of the old database cannot be removed: {error}. End all sessions "
                 f"and remove {self._file.path}-wal and {self._file.path}-shm."
             ) from None
+        # Not before: a file that is there would keep what is left of another one from being seen.
+        self._around.make_private()
 
     def verify_now(self) -> str | None:
         """Looks whether the log holds all that listeners have had; says what was found."""

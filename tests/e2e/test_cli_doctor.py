@@ -79,6 +79,7 @@ def test_findings_are_shown_with_their_remedies(shell: Shell) -> None:
 def test_a_database_that_is_none_is_found(shell: Shell) -> None:
     other = shell.home / "other.db"
     other.write_bytes(b"no database" * 1000)
+    other.chmod(0o600)
     subject, text = wrong(shell, "--database-url", f"sqlite:///{other}")
     assert (subject, "not a database" in text) == ("database", True)
     subject, text = wrong(shell, "--database-url", "postgresql://localhost/x")
@@ -163,6 +164,28 @@ def test_a_data_directory_that_others_can_read_is_found(shell: Shell) -> None:
         "data directory",
         f"{shell.data} is open to other users (mode 755).",
     )
+
+
+@pytest.mark.parametrize("name", ["task-copilot.db", "hub-0.lock", "hub-0.json", "token"])
+def test_a_file_that_others_can_use_is_found_and_left_as_it_is(shell: Shell, name: str) -> None:
+    (shell.data / name).touch()
+    (shell.data / name).chmod(0o644)
+    (found,) = (each for each in findings(shell) if each["level"] == "wrong")
+    assert (found["subject"], found["remedy"]) == ("rights", f"chmod 600 {shell.data / name}")
+    assert "mode 644" in found["text"]
+    assert (shell.data / name).stat().st_mode & 0o777 == 0o644
+
+
+def test_a_link_and_a_folder_that_all_can_write_are_found(shell: Shell) -> None:
+    folder = shell.home / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    (shell.data / "hub-0.head").symlink_to(shell.home / "nothing")
+    found = findings(shell, "--database-url", f"sqlite:///{folder / 'tasks.db'}")
+    texts = [each["text"] for each in found if each["level"] == "wrong"]
+    assert len(texts) == 2
+    assert "hub-0.head is a symbolic link, where a file belongs." in texts[0]
+    assert "every user can write there (mode 777)" in texts[1]
 
 
 def test_a_data_directory_that_is_none_is_found(shell: Shell) -> None:

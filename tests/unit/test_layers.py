@@ -115,6 +115,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.clock",
         "task_copilot.cursors",
         "task_copilot.credentials",
+        "task_copilot.database_file",
         "task_copilot.errors",
         "task_copilot.identity",
         "task_copilot.jsontext",
