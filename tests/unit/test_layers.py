@@ -34,6 +34,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.description",
         "task_copilot.description.*",
         "task_copilot.guard",
+        "task_copilot.mcp_http",
         "task_copilot.mcp_http.*",
         "task_copilot.metrics",
         "task_copilot.hub",
