@@ -6,13 +6,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PROMISES = re.findall(
-    r"^\| .+ \| `(tests/.+)` \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
-)
+PROMISES = [
+    promise
+    for document in ("CONTRIBUTING.md", "SECURITY.md")
+    for promise in re.findall(
+        r"^\| .+ \| `(tests/.+)` \|$", (ROOT / document).read_text(), re.MULTILINE
+    )
+]
 
 
 def test_the_table_of_promises_is_found() -> None:
     assert len(PROMISES) >= 10
+
+
+def test_every_threat_has_a_test_that_shows_how_it_is_met() -> None:
+    rows = [row for row in (ROOT / "SECURITY.md").read_text().splitlines() if row.startswith("| ")]
+    named = [row for row in rows if row.startswith("| tries |") or "| `tests/" in row]
+    assert set(rows) - set(named) == {"| --- | --- | --- |"}
 
 
 @pytest.mark.parametrize("promise", PROMISES)
