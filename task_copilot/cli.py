@@ -53,6 +53,7 @@ COMMANDS = {
     "streams": "reading",
     "task": "reading",
     "tasks": "reading",
+    "token": "token",
     "update": "writing",
     "wait": "wait",
     "watch": "watch",

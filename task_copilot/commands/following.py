@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from task_copilot.commands.asking import Unreachable
 from task_copilot.commands.common import Refusal, refusals
 from task_copilot.commands.event_log import (
     EVERYTHING,
@@ -16,7 +17,7 @@ from task_copilot.commands.event_log import (
     UnknownPosition,
     Wanted,
 )
-from task_copilot.commands.source import Source, Unreachable, workspace_name
+from task_copilot.commands.source import Source, workspace_name
 
 PAUSE_SECONDS = 0.25
 """Between two tries to reach a hub that is gone."""
