@@ -192,7 +192,8 @@ def settings() -> str:
         about = item.metadata["about"].partition(" [default:")
         default = "" if item.default in (None, MISSING) else f"`{item.default}`"
         default = "off" if item.default is False else default
-        default = default or about[2].removesuffix("]").strip() or "a file in the data directory"
+        default = default or about[2].removesuffix("]").strip()
+        default = default or ("none" if item.default is None else "a file in the data directory")
         rows.append(
             (f"`{flag(item)}`", f"`{environment_variable(item)}`", default, _about(item, about[0]))
         )

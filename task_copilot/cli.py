@@ -54,6 +54,7 @@ COMMANDS = {
     "streams": "reading",
     "task": "reading",
     "tasks": "reading",
+    "token": "token",
     "update": "writing",
     "wait": "wait",
     "watch": "watch",

@@ -27,6 +27,7 @@ from task_copilot.ports import (
     bind,
     holder_of,
     local_address,
+    local_host,
     most_connections,
 )
 from task_copilot.protocols import PatientWebSocket, impatient_http
@@ -162,6 +163,7 @@ class Hub:
     async def _bind_or_holder(self, port: int) -> socket.socket | Holder:
         """A socket on `port`, or else who has it; raises OSError where it is not that."""
         host, loop = self._settings.host, asyncio.get_running_loop()
+        tls = self.access.tls is not None
         deadline = loop.time() + ENDING_SECONDS
         while True:
             try:
@@ -169,7 +171,7 @@ class Hub:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-            holder = await holder_of(host, port, self._bus.epoch)
+            holder = await holder_of(local_host(host), port, self._bus.epoch, tls=tls)
             if holder is not Holder.NOBODY or loop.time() > deadline:
                 return holder
             await asyncio.sleep(BIND_AGAIN_SECONDS)

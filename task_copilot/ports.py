@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import sys
 from enum import Enum
 from typing import Any
@@ -61,10 +62,14 @@ def in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def local_host(host: str) -> str:
+    """The address under which programs of this machine reach what listens on `host`."""
+    return {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
 def local_address(host: str, port: int, scheme: str = "http") -> str:
     """Where programs of this machine find a server that listens on `host` and `port`."""
-    shown = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"{scheme}://{in_url(shown)}:{port}"
+    return f"{scheme}://{in_url(local_host(host))}:{port}"
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -89,27 +94,51 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-async def holder_of(host: str, port: int, epoch: str) -> Holder:
-    """Who has the port; `epoch` names our database."""
+async def holder_of(host: str, port: int, epoch: str, *, tls: bool = False) -> Holder:
+    """Who has the port; `epoch` names our database, `tls` says whether it is asked over TLS
+    first. A hub of other settings may do the other, so that is tried then."""
+    found = []
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            health = await _health(host, port)
+            for context in (_trusting(), None) if tls else (None, _trusting()):
+                health = await _health(host, port, context)
+                found.append(health)
+                if isinstance(health, dict):
+                    break
     except TimeoutError:
         return Holder.OTHER
-    except OSError:
-        return Holder.NOBODY
-    if health is None:
-        return Holder.NOBODY
-    ours = isinstance(health, dict) and health.get("service") == SERVICE
-    return Holder.SAME_DATABASE if ours and health.get("epoch") == epoch else Holder.OTHER
+    health = found[-1]
+    if isinstance(health, dict):
+        ours = health.get("service") == SERVICE and health.get("epoch") == epoch
+        return Holder.SAME_DATABASE if ours else Holder.OTHER
+    return Holder.OTHER if False in found else Holder.NOBODY
 
 
-async def _health(host: str, port: int) -> Any:
-    """What ``GET /health`` answers, False if that is no JSON, None if it is nothing at all.
+def _trusting() -> ssl.SSLContext:
+    """Accepts every certificate: no secret is sent, and who lies about the epoch gains nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _health(host: str, port: int, context: ssl.SSLContext | None) -> Any:
+    """What ``GET /health`` answers, False if that is no object, None if it is nothing at all.
 
     By hand: a library's client would take longer to make than all the rest of a takeover.
     """
-    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        answer = await _answer(host, port, context)
+        found = json.loads(answer.partition(b"\r\n\r\n")[2]) if answer else None
+    except OSError:  # also of TLS, which the other side may not speak
+        return None
+    except (ValueError, RecursionError):
+        return False
+    return found if found is None or isinstance(found, dict) else False
+
+
+async def _answer(host: str, port: int, context: ssl.SSLContext | None) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port, ssl=context)
     try:
         request = (
             f"GET /health HTTP/1.1\r\nHost: {in_url(host)}:{port}\r\nConnection: close\r\n\r\n"
@@ -118,11 +147,8 @@ async def _health(host: str, port: int) -> Any:
         answer = b""
         while len(answer) < PROBE_BYTES and (chunk := await reader.read(PROBE_BYTES)):
             answer += chunk
+        return answer
     finally:
-        writer.close()
+        writer.transport.abort()  # TLS would wait for the other side to take its leave
         with contextlib.suppress(OSError):  # it is no longer of interest how this ends
             await writer.wait_closed()
-    try:
-        return json.loads(answer.partition(b"\r\n\r\n")[2]) if answer else None
-    except (ValueError, RecursionError):
-        return False

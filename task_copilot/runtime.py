@@ -33,6 +33,8 @@ class HubRecord:
     port: int | None = None
     url: str | None = None
     wakeup_port: int | None = None
+    certificate: str | None = None
+    """The file with the hub's certificate, where it speaks TLS."""
 
 
 def write(path: Path, record: HubRecord) -> None:
@@ -56,11 +58,12 @@ def read(path: Path) -> HubRecord | None:
 
 def _record(found: dict[str, Any]) -> HubRecord | None:
     texts = [found.get(name) for name in ("epoch", "version", "host", "startedAt")]
-    url, pid, takeovers = (found.get(name) for name in ("url", "pid", "takeovers"))
+    url, certificate = (found.get(name) for name in ("url", "certificate"))
+    pid, takeovers = (found.get(name) for name in ("pid", "takeovers"))
     ports = [found.get(name) for name in ("port", "wakeupPort")]
     if not (
         all(isinstance(text, str) for text in texts)
-        and (url is None or isinstance(url, str))
+        and all(text is None or isinstance(text, str) for text in (url, certificate))
         and (pid is None or _is_number(pid, 2**31))
         and all(port is None or _is_number(port, 65_535) for port in ports)
         and _is_number(takeovers, 2**53)
@@ -77,6 +80,7 @@ def _record(found: dict[str, Any]) -> HubRecord | None:
         port=ports[0],
         url=url,
         wakeup_port=ports[1],
+        certificate=certificate,
     )
 
 

@@ -144,6 +144,7 @@ class Succession:
                 port=hub.port,
                 url=hub.address,
                 wakeup_port=self._receiver.port if self._receiver else None,
+                certificate=hub.access.certificate,
             )
         )
 

@@ -31,6 +31,12 @@ class Access:
         """``https`` where there is a certificate."""
         return "https" if self.tls else "http"
 
+    @property
+    def certificate(self) -> str | None:
+        """Where local programs find the certificate that they may trust."""
+        given = self.settings.tls_certificate
+        return os.path.abspath(given) if self.tls and given else None  # noqa: PTH100 - no file is read
+
     def addresses(self, port: int) -> Addresses:
         """The addresses of a hub that got this port."""
         given = self.settings

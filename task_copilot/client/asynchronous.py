@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -46,7 +47,9 @@ class AsyncTaskCopilotClient:
     two requests where nothing better works, `wait` (0 to 60) for an event in one request over
     HTTP, `keepalive` between two pings on a WebSocket, `websocket_retry` between two looks at
     whether WebSockets work again, `answer_timeout` for every other answer. `token`, else
-    ``TASK_COPILOT_TOKEN``, is sent as a bearer token; `workspace` shows one workspace only.
+    ``TASK_COPILOT_TOKEN``, is sent as a bearer token; without it a hub of this user that asks for
+    one gets that of the user's token file. `ca_file`, else ``TASK_COPILOT_CA_FILE``, names
+    certificates (PEM) that are trusted beside the system's; `workspace` shows one workspace only.
     `link` is that of a ``task_copilot.testing.MemoryServer``. Raises ValueError for nonsense.
     """
 
@@ -57,6 +60,7 @@ class AsyncTaskCopilotClient:
         use_websocket: bool = True,
         poll_interval: float = POLL_SECONDS,
         token: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
         workspace: str | None = None,
         wait: float = WAIT_SECONDS,
         keepalive: float = KEEPALIVE_SECONDS,
@@ -67,6 +71,7 @@ class AsyncTaskCopilotClient:
         self._options = Options(
             api_base=api_base,
             token=token,
+            ca_file=None if ca_file is None else os.fspath(ca_file),
             workspace=workspace,
             use_websocket=use_websocket,
             poll_interval=poll_interval,

@@ -12,12 +12,13 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from task_copilot.bearer import UNAUTHORIZED
 from task_copilot.client import finding, over_http
 from task_copilot.client.core import Core
+from task_copilot.client.door import Door
 from task_copilot.client.errors import HubUnavailable, NoWebSocket
 from task_copilot.client.finding import Hub
 from task_copilot.client.model import Item, Mode
-from task_copilot.client.network import link_of
 from task_copilot.client.options import Connection, Options
 from task_copilot.client.over_http import Pages
 from task_copilot.client.over_websocket import Session, Sink, opened
@@ -60,8 +61,8 @@ class Engine:
         self._over_pages = False
         self._placed = asyncio.Event()
         """Set when it is known where new topics begin over HTTP."""
-        self._http = link_of(options).http_client(options)
-        self._pages = Pages(self._http, core, options)
+        self._door = Door(options)
+        self._pages = Pages(self._door, core, options)
         self._hub: Hub | None = None
         self._failures = 0
         """In a row, of whatever kind."""
@@ -79,7 +80,7 @@ class Engine:
 
     async def run(self) -> None:
         """Works until it is cancelled; raises RequestRefused."""
-        async with self._http:
+        async with self._door:
             while True:
                 try:
                     hub = await self._reach()
@@ -97,7 +98,7 @@ class Engine:
 
     async def _reach(self) -> Hub:
         try:
-            hub = await finding.find(self._http, self._options.api_base)
+            hub = await finding.find(self._door, self._options.api_base)
             await self._place(hub)
         except HubUnavailable:
             self._hub = None
@@ -110,7 +111,7 @@ class Engine:
 
     async def _place(self, hub: Hub) -> None:
         if self.core.needs_head:
-            epoch, position = await over_http.head(self._http, hub)
+            epoch, position = await over_http.head(self._door, hub)
             await self._put(self.core.begin(epoch, position))
         self._placed.set()
 
@@ -124,9 +125,11 @@ class Engine:
             connection = await self._over_http(hub)
             return await self._over_websocket(connection)
         try:
-            connection = await opened(hub, self._options)
+            connection = await opened(self._door, hub, self._options)
         except NoWebSocket as error:
             self._failures += 1
+            if error.status == UNAUTHORIZED:
+                await over_http.head(self._door, hub)  # whether that holds for HTTP too
             self._websocket_failures += MAX_FAILURES if error.silent else 1
             logger.info("No WebSocket at %s: %s", hub.address, error)
             return self._websocket_failures >= MAX_FAILURES
@@ -170,7 +173,7 @@ class Engine:
     async def _bring_page(self, hub: Hub, probe: asyncio.Task[Connection]) -> None:
         if not self.core.wants_something:
             await self._unless_changed(asyncio.sleep(self._options.poll_interval), probe)
-            await finding.find(self._http, self._options.api_base)
+            await finding.find(self._door, self._options.api_base)
             return
         await self._place(hub)
         items = await self._unless_changed(self._pages.next(hub), probe)
@@ -207,7 +210,7 @@ class Engine:
         while True:
             await self._until_next_probe()
             try:
-                return await opened(hub, self._options)
+                return await opened(self._door, hub, self._options)
             except NoWebSocket as error:
                 logger.debug("Still no WebSocket at %s: %s", hub.address, error)
 

@@ -30,11 +30,13 @@ class NotFound(RequestRefused):
 
 
 class NoWebSocket(Exception):
-    """A handshake that failed; `silent` where there was no answer at all."""
+    """A handshake that failed: answered with `status`, or `silent` where there was no answer at
+    all."""
 
-    def __init__(self, reason: str, *, silent: bool = False) -> None:
+    def __init__(self, reason: str, *, silent: bool = False, status: int | None = None) -> None:
         super().__init__(reason)
         self.silent = silent
+        self.status = status
 
 
 class Unusable(Exception):

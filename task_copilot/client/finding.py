@@ -13,23 +13,33 @@ from urllib.parse import unquote, urlsplit
 import httpx2
 
 from task_copilot import runtime
-from task_copilot.client.errors import HubUnavailable, RequestRefused
+from task_copilot.bearer import UNAUTHORIZED, refusal_of
+from task_copilot.client.door import Door, Place
+from task_copilot.client.errors import HubUnavailable, NotFound, RequestRefused
 from task_copilot.client.model import Json
-from task_copilot.client.options import checked_address
+from task_copilot.client.options import DEFAULT_ADDRESS, checked_address
+from task_copilot.credentials import is_loopback
 from task_copilot.places import Places
-from task_copilot.settings import default_database_url
+from task_copilot.settings import URL_VARIABLE, default_database_url
 
-DEFAULT_ADDRESS = "http://127.0.0.1:9090"
 SHOWN_CHARACTERS = 300
-REFUSALS = {httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN}
+HTTPS_PORT = 443
+REFUSALS = {UNAUTHORIZED, httpx2.codes.FORBIDDEN}
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An address to ask; `epoch` names the only database that is looked for there."""
+    """An address to ask; `epoch` names the only database that is looked for there, `certificate`
+    the file with the only certificate that is trusted there."""
 
     address: str
     epoch: str | None = None
+    certificate: str | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a hub of this user: of its own files, or on this machine."""
+        return self.epoch is not None or is_loopback(self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,8 @@ class Hub:
 
     address: str
     epoch: str
+    certificate: str | None = None
+    own: bool = False
 
 
 def candidates(
@@ -46,19 +58,35 @@ def candidates(
     """The addresses to ask, in order; raises HubUnavailable for nonsense in the environment."""
     environment = os.environ if environment is None else environment
     if given is not None:
-        return (Candidate(checked_address(given)),)
-    if address := environment.get("TASK_COPILOT_URL"):
+        return (_named(checked_address(given), environment),)
+    if address := environment.get(URL_VARIABLE):
         try:
-            return (Candidate(checked_address(address)),)
+            return (_named(checked_address(address), environment),)
         except ValueError as error:
-            raise HubUnavailable(f"TASK_COPILOT_URL: {error}") from None
+            raise HubUnavailable(f"{URL_VARIABLE}: {error}") from None
     record = runtime.read(_runtime_file(environment))
     if record is None:
         return (Candidate(DEFAULT_ADDRESS),)
     # A hub that was killed leaves its address behind: who is there now, or on the usual port, may
     # be the hub of another database.
-    addresses = dict.fromkeys((record.url or DEFAULT_ADDRESS, DEFAULT_ADDRESS))
-    return tuple(Candidate(address, record.epoch) for address in addresses)
+    default = Candidate(DEFAULT_ADDRESS, record.epoch)
+    if record.url is None or record.url == DEFAULT_ADDRESS:
+        return (default,)
+    return Candidate(record.url, record.epoch, record.certificate), default
+
+
+def _named(address: str, environment: Mapping[str, str]) -> Candidate:
+    """An address that the user gave; its certificate is known where it is the hub of the user's
+    own files."""
+    if address.startswith("https:") and is_loopback(address):
+        record = runtime.read(_runtime_file(environment))
+        if record is not None and _port(address) == record.port:
+            return Candidate(address, certificate=record.certificate)
+    return Candidate(address)
+
+
+def _port(address: str) -> int:
+    return urlsplit(address).port or HTTPS_PORT
 
 
 def _runtime_file(environment: Mapping[str, str]) -> Path:
@@ -69,34 +97,45 @@ def _runtime_file(environment: Mapping[str, str]) -> Path:
     return Places.of(Path(name).absolute()).runtime
 
 
-async def find(http: httpx2.AsyncClient, given: str | None) -> Hub:
+async def find(door: Door, given: str | None) -> Hub:
     """The first hub that answers. Raises HubUnavailable, which says who was asked, and
     RequestRefused where it wants another token."""
     reasons = []
     for candidate in candidates(given):
         try:
-            return await _ask(http, candidate)
+            return await _ask(door, candidate)
         except HubUnavailable as error:
             reasons.append(str(error))
     raise HubUnavailable(" ".join(reasons))
 
 
-async def _ask(http: httpx2.AsyncClient, candidate: Candidate) -> Hub:
+async def _ask(door: Door, candidate: Candidate) -> Hub:
     address = candidate.address
     try:
-        answer = await http.get(f"{address}/health")
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-        reason = str(error) or type(error).__name__
+        answer = await door.get(candidate, "/health")
+    except HubUnavailable as reason:
         raise HubUnavailable(f"Nobody answers at {address}: {reason}.") from None
     if answer.status_code in REFUSALS:
-        raise RequestRefused(str(answer.status_code), f"{address}: {reason_of(answer)}")
+        raise refusal(door, candidate, answer)
     health = json_of(answer)
     epoch = health.get("epoch")
     if health.get("service") != runtime.SERVICE or not isinstance(epoch, str):
         raise HubUnavailable(f"At {address} is something else than Task Copilot.")
     if candidate.epoch not in {None, epoch}:
         raise HubUnavailable(f"At {address} is a hub of another database.")
-    return Hub(address, epoch)
+    return Hub(address, epoch, candidate.certificate, candidate.own)
+
+
+def refusal(door: Door, place: Place, answer: httpx2.Response) -> RequestRefused:
+    """The error of an answer that is none of success."""
+    code = json_of(answer).get("code", answer.status_code)
+    reason = reason_of(answer)
+    if answer.status_code in REFUSALS:
+        reason = f"{place.address}: {reason}"
+    if answer.status_code == UNAUTHORIZED:
+        reason = refusal_of(reason, door.advice(place))
+    kind = NotFound if answer.status_code == httpx2.codes.NOT_FOUND else RequestRefused
+    return kind(str(code), reason)
 
 
 def json_of(answer: httpx2.Response) -> Json:

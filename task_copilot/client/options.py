@@ -1,14 +1,18 @@
 """How a client reaches its hub, with the numbers that hold unless others are given."""
 
-import ipaddress
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx2
 
-from task_copilot.settings import TOKEN_VARIABLE
+from task_copilot.bearer import Given, given_token
+from task_copilot.settings import CA_FILE_VARIABLE, TOKEN_VARIABLE
+
+DEFAULT_ADDRESS = "http://127.0.0.1:9090"
 
 POLL_SECONDS = 30.0
 """Between two requests where waiting for an answer does not work."""
@@ -44,11 +48,19 @@ class Connection(Protocol):
 class Link(Protocol):
     """What leads to a hub: the network, or a server in memory."""
 
-    def http_client(self, options: "Options") -> httpx2.AsyncClient:
-        """A client for HTTP, which the caller closes."""
+    def http_client(
+        self, options: "Options", context: SSLContext | None = None
+    ) -> httpx2.AsyncClient:
+        """A client for HTTP, which the caller closes; over TLS it trusts `context`, or nobody."""
 
-    async def open_websocket(self, url: str, options: "Options") -> Connection:
-        """A connection to `url`; raises NoWebSocket."""
+    async def open_websocket(
+        self,
+        url: str,
+        options: "Options",
+        headers: Mapping[str, str] | None = None,
+        context: SSLContext | None = None,
+    ) -> Connection:
+        """A connection to `url`, asked for with these headers; raises NoWebSocket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +68,8 @@ class Options:
     """All times are in seconds."""
 
     api_base: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
     workspace: str | None = None
     use_websocket: bool = True
     poll_interval: float = POLL_SECONDS
@@ -77,26 +90,26 @@ class Options:
             raise ValueError(f"wait: is 0 to {MAX_WAIT_SECONDS:.0f} seconds")
         if self.workspace == "":
             raise ValueError("workspace: is a name, or None for all")
+        given_token(self.token, None)
 
     @property
-    def headers(self) -> dict[str, str]:
-        """The headers of every request."""
-        token = self.token or os.environ.get(TOKEN_VARIABLE)
-        return {"Authorization": f"Bearer {token}"} if token else {}
+    def given(self) -> Given | None:
+        """The token that was given; raises ValueError for a variable that holds none."""
+        return given_token(self.token, os.environ.get(TOKEN_VARIABLE))
+
+    @property
+    def trusted(self) -> str | None:
+        """The file with certificates that are trusted beside the system's."""
+        return self.ca_file or os.environ.get(CA_FILE_VARIABLE) or None
 
 
 def checked_address(text: str) -> str:
     """The address of a hub without a slash at its end; raises ValueError."""
     parts = urlsplit(text)
+    try:
+        parts.port  # noqa: B018 - raises ValueError for what is no port
+    except ValueError:
+        raise ValueError(f"{text!a} is no address of a hub: it has no valid port") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{text!a} is no address of a hub; it looks like http://127.0.0.1:9090")
     return text.rstrip("/")
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's own, which no proxy can reach for it."""
-    host = urlsplit(address).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

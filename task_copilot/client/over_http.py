@@ -6,8 +6,9 @@ import logging
 import httpx2
 
 from task_copilot.client.core import Core
-from task_copilot.client.errors import HubUnavailable, NotFound, RequestRefused, Unusable
-from task_copilot.client.finding import Hub, json_of, reason_of
+from task_copilot.client.door import Door
+from task_copilot.client.errors import HubUnavailable, Unusable
+from task_copilot.client.finding import Hub, json_of, reason_of, refusal
 from task_copilot.client.model import Item
 from task_copilot.client.options import Options
 
@@ -35,13 +36,6 @@ PASSING = {
 SERVER_ERRORS = 500
 
 
-def refusal(answer: httpx2.Response) -> RequestRefused:
-    """The error of an answer that is none of success."""
-    code = json_of(answer).get("code", answer.status_code)
-    kind = NotFound if answer.status_code == httpx2.codes.NOT_FOUND else RequestRefused
-    return kind(str(code), reason_of(answer))
-
-
 def passes(status: int) -> bool:
     """Whether the same request may be answered later."""
     return status >= SERVER_ERRORS or status in PASSING
@@ -50,8 +44,8 @@ def passes(status: int) -> bool:
 class Pages:
     """Asks a hub for pages and knows whether waiting works."""
 
-    def __init__(self, http: httpx2.AsyncClient, core: Core, options: Options) -> None:
-        self._http = http
+    def __init__(self, door: Door, core: Core, options: Options) -> None:
+        self._door = door
         self._core = core
         self._options = options
         self._cuts = 0
@@ -94,22 +88,23 @@ class Pages:
         if self._options.workspace:
             query["workspace"] = self._options.workspace
         limit = waited + MARGIN_SECONDS if waited else self._options.answer_timeout
+        answer = await self._door.get(
+            hub,
+            "/api/events",
+            params=query,
+            timeout=httpx2.Timeout(self._options.answer_timeout, read=limit),
+        )
+        if answer.status_code != httpx2.codes.OK:
+            return self._refused(hub, answer)
         try:
-            answer = await self._http.get(
-                f"{hub.address}/api/events",
-                params=query,
-                timeout=httpx2.Timeout(self._options.answer_timeout, read=limit),
-            )
-            if answer.status_code == httpx2.codes.OK:
-                return self._core.page(answer.content)
-        except (httpx2.HTTPError, OSError, Unusable) as error:
-            raise HubUnavailable(str(error) or type(error).__name__) from None
-        return self._refused(answer)
+            return self._core.page(answer.content)
+        except Unusable as error:
+            raise HubUnavailable(str(error)) from None
 
-    def _refused(self, answer: httpx2.Response) -> list[Item]:
+    def _refused(self, hub: Hub, answer: httpx2.Response) -> list[Item]:
         if passes(answer.status_code):
             raise HubUnavailable(f"{answer.status_code}: {reason_of(answer)}")
-        error = refusal(answer)
+        error = refusal(self._door, hub, answer)
         if not self._core.refused(error.code):
             raise error
         self._core.behind = True  # and at once again, in other words
@@ -126,16 +121,13 @@ class Pages:
         return asyncio.get_running_loop().time()
 
 
-async def head(http: httpx2.AsyncClient, hub: Hub) -> tuple[str, int]:
+async def head(door: Door, hub: Hub) -> tuple[str, int]:
     """Epoch and head of the log at this moment; raises HubUnavailable and RequestRefused."""
-    try:
-        answer = await http.get(f"{hub.address}/api/events", params={"limit": "1"})
-    except (httpx2.HTTPError, OSError) as error:
-        raise HubUnavailable(str(error) or type(error).__name__) from None
+    answer = await door.get(hub, "/api/events", params={"limit": "1"})
     page = json_of(answer)
     epoch, position = page.get("epoch"), page.get("next")
     if answer.status_code == httpx2.codes.OK and isinstance(epoch, str) and type(position) is int:
         return epoch, position
     if answer.status_code == httpx2.codes.OK or passes(answer.status_code):
         raise HubUnavailable(f"{answer.status_code}: {reason_of(answer)}")
-    raise refusal(answer)
+    raise refusal(door, hub, answer)

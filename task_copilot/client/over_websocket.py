@@ -9,10 +9,10 @@ from urllib.parse import quote
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from task_copilot.client.core import Core
+from task_copilot.client.door import Door
 from task_copilot.client.errors import Unusable
 from task_copilot.client.finding import Hub
 from task_copilot.client.model import Item
-from task_copilot.client.network import link_of
 from task_copilot.client.options import Connection, Options
 
 logger = logging.getLogger("task_copilot_client")
@@ -20,18 +20,21 @@ logger = logging.getLogger("task_copilot_client")
 COME_BACK = 1012
 """The hub ends and another takes its place."""
 
+SENT_AWAY = 1008
+"""The hub does not want this client as it is: its token has expired, or it sends too much."""
+
 STABLE_SECONDS = 5.0
 """A connection that ends sooner and brought nothing has failed."""
 
 Sink = Callable[[Item], Awaitable[None]]
 
 
-async def opened(hub: Hub, options: Options) -> Connection:
-    """A connection to the hub; raises NoWebSocket."""
-    address = f"ws{hub.address.removeprefix('http')}/ws"
+async def opened(door: Door, hub: Hub, options: Options) -> Connection:
+    """A connection to the hub; raises NoWebSocket, and RequestRefused for a token that is none."""
+    path = "/ws"
     if options.workspace:
-        address += f"?workspace={quote(options.workspace, safe='')}"
-    return await link_of(options).open_websocket(address, options)
+        path += f"?workspace={quote(options.workspace, safe='')}"
+    return await door.websocket(hub, path)
 
 
 class Session:
@@ -57,7 +60,10 @@ class Session:
             while True:
                 await self._take(await self._next())
         except ConnectionClosed as end:
-            logger.info("The WebSocket ended: %s", end)
+            sent_away = end.rcvd is not None and end.rcvd.code == SENT_AWAY
+            logger.log(
+                logging.WARNING if sent_away else logging.INFO, "The WebSocket ended: %s", end
+            )
             return end.rcvd is not None and end.rcvd.code == COME_BACK
         except (Unusable, TimeoutError) as error:
             logger.info("The WebSocket is of no use: %s", str(error) or "no answer")

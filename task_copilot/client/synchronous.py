@@ -56,7 +56,9 @@ class TaskCopilotClient:
     two requests where nothing better works, `wait` (0 to 60) for an event in one request over
     HTTP, `keepalive` between two pings on a WebSocket, `websocket_retry` between two looks at
     whether WebSockets work again, `answer_timeout` for every other answer. `token`, else
-    ``TASK_COPILOT_TOKEN``, is sent as a bearer token; `workspace` shows one workspace only.
+    ``TASK_COPILOT_TOKEN``, is sent as a bearer token; without it a hub of this user that asks for
+    one gets that of the user's token file. `ca_file`, else ``TASK_COPILOT_CA_FILE``, names
+    certificates (PEM) that are trusted beside the system's; `workspace` shows one workspace only.
     `debug` logs what happens. `link` is that of a ``task_copilot.testing.MemoryServer``.
 
     It begins after `since` (of `epoch`, where that is known; 0 is the oldest that is kept), with
@@ -77,6 +79,7 @@ class TaskCopilotClient:
         debug: bool = False,  # noqa: FBT001, FBT002
         *,
         token: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
         workspace: str | None = None,
         since: int | None = None,
         epoch: str | None = None,
@@ -94,6 +97,7 @@ class TaskCopilotClient:
         self._options = Options(
             api_base=api_base,
             token=token,
+            ca_file=None if ca_file is None else os.fspath(ca_file),
             workspace=workspace,
             use_websocket=use_websocket,
             poll_interval=poll_interval,

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from task_copilot.clock import system_clock
+from task_copilot.commands.asking import HubAt, Unreachable
 from task_copilot.commands.board import SHOWN_STATUSES, Board, Outdated, Picture
 from task_copilot.commands.changes import Change, Grouper, Payload, changes_of
 from task_copilot.commands.common import Refusal
 from task_copilot.commands.event_log import EVERYTHING, HubLog, Page, Position, UnknownPosition
 from task_copilot.commands.following import Place
-from task_copilot.commands.source import HubSource, Unreachable, living_hub
+from task_copilot.commands.source import HubSource, living_hub
 from task_copilot.settings import Settings
 
 KEPT_CHANGES = 100
@@ -31,9 +32,9 @@ class BoardReader:
     """Works in a thread of its own and calls `show` with each new picture."""
 
     def __init__(
-        self, settings: Settings, url: str | None, place: Place, show: Callable[[Picture], None]
+        self, settings: Settings, hub: HubAt | None, place: Place, show: Callable[[Picture], None]
     ) -> None:
-        self._settings, self._url, self._place = settings, url, place
+        self._settings, self._hub, self._place = settings, hub, place
         self._show = show
         self._picture = Picture(everywhere=place.everywhere)
         self._board = Board()
@@ -49,7 +50,7 @@ class BoardReader:
         """Works until the process ends. Raises Refusal where the first hub refuses."""
         while True:
             try:
-                self._follow(self._address())
+                self._follow(self._found())
             except Unreachable as reason:
                 self._failures += 1
                 if self._failures == 1:
@@ -61,30 +62,28 @@ class BoardReader:
                 self._offline(refusal.message)
             time.sleep(RETRY_SECONDS)
 
-    def _address(self) -> str:
-        """Where the hub is at this moment; raises Unreachable."""
-        if self._url is not None:
-            return self._url
-        record = living_hub(self._settings)
-        if record is None or record.url is None:
+    def _found(self) -> HubAt:
+        """The hub at this moment; raises Unreachable."""
+        hub = self._hub or living_hub(self._settings)
+        if hub is None:
             raise Unreachable(NOBODY)
-        return record.url
+        return hub
 
-    def _follow(self, address: str) -> None:
-        """Keeps the board until the hub at `address` is gone; raises Unreachable."""
+    def _follow(self, hub: HubAt) -> None:
+        """Keeps the board until the hub is gone; raises Unreachable."""
         while True:
             try:
-                self._go_on(address)
+                self._go_on(hub)
             except (UnknownPosition, Outdated):
                 self._position = None
 
-    def _go_on(self, address: str) -> None:
-        log, source = HubLog(address), HubSource(address)
+    def _go_on(self, hub: HubAt) -> None:
+        log, source = HubLog(hub), HubSource(hub)
         if self._position is None:
             self._read_state(log, source)
-        self._publish(address, self._page(log, wait=0))
+        self._publish(hub.url, self._page(log, wait=0))
         while True:
-            self._publish(address, self._page(log, wait=WAIT_SECONDS))
+            self._publish(hub.url, self._page(log, wait=WAIT_SECONDS))
             if not self._place.known and self._place.look(source):
                 raise Outdated  # the workspace is there now
 

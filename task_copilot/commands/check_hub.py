@@ -3,13 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from task_copilot import __version__, ports, runtime
+from task_copilot.commands.asking import SCHEMES, Unreachable, found_hub, health, hub_at
 from task_copilot.commands.check_database import reading
-from task_copilot.commands.common import file_of_database
+from task_copilot.commands.common import Refusal, file_of_database
 from task_copilot.commands.findings import Finding, note, ok, wrong
-from task_copilot.commands.source import Unreachable, health
 from task_copilot.errors import TaskCopilotError
 from task_copilot.places import Places
 from task_copilot.settings import Settings
@@ -31,15 +32,17 @@ def hub(settings: Settings) -> Iterator[Finding]:
     if serving is None:
         yield note("hub", "Nobody serves events; a session or task-copilot serve will.")
     else:
-        yield from _hub(serving, Places.of(file).runtime, file)
+        yield from _hub(settings, serving, Places.of(file).runtime, file)
     yield from _port(settings, serving)
 
 
-def _hub(record: runtime.HubRecord, path: Path, file: Path) -> Iterator[Finding]:
+def _hub(
+    settings: Settings, record: runtime.HubRecord, path: Path, file: Path
+) -> Iterator[Finding]:
     where = f"process {record.pid} on {record.url}"
     try:
-        found = health(record.url or "")
-    except Unreachable as reason:
+        found = health(found_hub(settings, record))
+    except (Unreachable, Refusal) as reason:
         yield wrong(
             "hub",
             f"{path} names {where}, but nobody serves there: {reason}.",
@@ -77,7 +80,7 @@ def _port(settings: Settings, serving: runtime.HubRecord | None) -> Iterator[Fin
     try:
         ports.bind(host, port).close()
     except OSError as error:
-        holder = _holder(f"http://{place}", port)
+        holder = _holder(settings, place, port)
         yield wrong(
             "port",
             f"{place} cannot be had ({error.strerror}): {holder}.",
@@ -88,12 +91,12 @@ def _port(settings: Settings, serving: runtime.HubRecord | None) -> Iterator[Fin
         yield ok("port", f"{place} is free")
 
 
-def _holder(url: str, port: int) -> str:
-    try:
-        found = health(url)
-    except Unreachable:
-        return owner_of(port) or "another program has it"
-    return f"Task Copilot {found.get('version')} has it, for another database"
+def _holder(settings: Settings, place: str, port: int) -> str:
+    for scheme in SCHEMES:
+        hub = replace(hub_at(settings, f"{scheme}://{place}"), anonymous=True)
+        with contextlib.suppress(Unreachable, Refusal):
+            return f"Task Copilot {health(hub).get('version')} has it, for another database"
+    return owner_of(port) or "another program has it"
 
 
 def owner_of(port: int) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import click
 
+from task_copilot.commands.check_access import access
 from task_copilot.commands.check_agents import agents
 from task_copilot.commands.check_database import database
 from task_copilot.commands.check_hub import hub
@@ -45,6 +46,7 @@ def _all(settings: Settings) -> Iterator[Finding]:
     yield from data_folder()
     yield from rights(settings)
     yield from database(settings)
+    yield from access(settings)
     yield from hub(settings)
     yield from here(settings.workspace)
     yield from agents()

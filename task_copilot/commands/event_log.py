@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from task_copilot import jsontext
+from task_copilot.commands.asking import OK, HubAt, Unreachable, get, reason_of
 from task_copilot.commands.changes import Payload
 from task_copilot.commands.common import Refusal
-from task_copilot.commands.source import OK, Unreachable, get, target
+from task_copilot.commands.source import target
 from task_copilot.errors import StorageError
 from task_copilot.events.topics import ALLOWED, is_pattern
 
@@ -129,10 +130,10 @@ class EventLog(Protocol):
 
 
 class HubLog:
-    """Asks the hub at `url`."""
+    """Asks a hub."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, hub: HubAt) -> None:
+        self._hub = hub
 
     def page(
         self,
@@ -150,7 +151,7 @@ class HubLog:
         if wait and start is not None:
             query["wait"] = f"{wait:.3f}"
         status, found = get(
-            self._url,
+            self._hub,
             target("/api/events", query),
             seconds=wait + MARGIN_SECONDS,
             limit=MAX_PAGE_BYTES,
@@ -194,7 +195,7 @@ def _page(found: Mapping[str, Any]) -> Page:
 
 
 def _refuse(status: int, found: Mapping[str, Any]) -> Page:
-    reason = str(found.get("error", f"HTTP status {status}"))
+    reason = reason_of(status, found)
     if status == UNPROCESSABLE and found.get("code") == "WS_INVALID_CURSOR":
         raise UnknownPosition(reason)
     if status >= SERVER_ERRORS or status in PASSING:

@@ -7,9 +7,9 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from task_copilot.commands.asking import ca_file_option
 from task_copilot.commands.changes import Change, Grouper
 from task_copilot.commands.common import (
-    Refusal,
     database_of,
     file_of_database,
     print_json,
@@ -19,14 +19,7 @@ from task_copilot.commands.common import (
 from task_copilot.commands.event_log import DatabaseLog, EventLog, Gap, HubLog, Page, Wanted
 from task_copilot.commands.following import Place
 from task_copilot.commands.sentences import sentence
-from task_copilot.commands.source import (
-    DatabaseSource,
-    HubSource,
-    Source,
-    Unreachable,
-    checked_url,
-    health,
-)
+from task_copilot.commands.source import DatabaseSource, HubSource, Source, named_hub
 from task_copilot.settings import URL_VARIABLE, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,13 +34,14 @@ json_option = click.option(
 
 def url_option(instead: str) -> Callable[[F], F]:
     """Where the hub is; `instead` says what is used without it."""
-    return click.option(
+    url = click.option(
         "--url",
         envvar=URL_VARIABLE,
         show_envvar=True,
         metavar="URL",
         help=f"The hub, such as http://127.0.0.1:9090. Without it: {instead}.",
     )
+    return lambda command: url(ca_file_option(command))
 
 
 class Listed(click.ParamType[tuple[str, ...]]):
@@ -128,19 +122,11 @@ def place_of(settings: Settings, given: dict[str, Any]) -> Place:
 def event_log(settings: Settings, url: str | None) -> Iterator[tuple[EventLog, Source]]:
     """The log and the state: of the hub at `url` if one is given, else of the database."""
     if url is not None:
-        require_hub(url)
-        yield HubLog(url), HubSource(url)
+        hub = named_hub(settings, url)
+        yield HubLog(hub), HubSource(hub)
         return
     with database_of(settings) as database:
         yield DatabaseLog(database, file_of_database(settings)), DatabaseSource(database)
-
-
-def require_hub(url: str) -> None:
-    """Refuses an address where no hub answers."""
-    try:
-        health(checked_url(url))
-    except Unreachable as reason:
-        raise Refusal(f"Nobody serves at {url}: {reason}. Is --url right?") from None
 
 
 class Printer:

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from task_copilot.commands.asking import Unreachable
 from task_copilot.commands.common import Refusal, refusals, say
 from task_copilot.commands.event_log import (
     EVERYTHING,
@@ -14,7 +15,7 @@ from task_copilot.commands.event_log import (
     UnknownPosition,
     Wanted,
 )
-from task_copilot.commands.source import Source, Unreachable, workspace_name
+from task_copilot.commands.source import Source, workspace_name
 
 PAUSE_SECONDS = 0.25
 """Between two tries to reach a hub that is gone."""

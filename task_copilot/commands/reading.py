@@ -8,6 +8,7 @@ import click
 
 from task_copilot import ids
 from task_copilot.commands import shown
+from task_copilot.commands.asking import ca_file_option
 from task_copilot.commands.common import json_option, print_json, refusals, say
 from task_copilot.commands.options import OPTIONS, with_option_names
 from task_copilot.commands.source import Answer, Source, source, workspace_name
@@ -22,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 MAX_LIMIT = 1_000
 """As many as one answer of the HTTP API has at most."""
 
-url_option = click.option(
+_url_option = click.option(
     "--url",
     envvar=URL_VARIABLE,
     show_envvar=True,
@@ -30,6 +31,11 @@ url_option = click.option(
     help="The hub to ask, such as http://127.0.0.1:9090. Without it: the hub of the database if "
     "one runs, else the database itself.",
 )
+
+
+def url_option(command: F) -> F:
+    """The hub to ask, and what is trusted there."""
+    return _url_option(ca_file_option(command))
 
 
 def places_options(command: F) -> F:

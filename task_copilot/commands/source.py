@@ -4,20 +4,33 @@ Both answer a declared route with the same object, so a command does not know wh
 """
 
 import contextlib
-import http.client
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from task_copilot import runtime
+from task_copilot.bearer import UNAUTHORIZED
+from task_copilot.commands.asking import (
+    FORBIDDEN,
+    OK,
+    HubAt,
+    Unauthorized,
+    Unreachable,
+    found_hub,
+    get,
+    health,
+    hub_at,
+    reason_of,
+)
 from task_copilot.commands.common import Refusal, database_of, file_of_database, refusals
 from task_copilot.errors import NotFound
 from task_copilot.places import Places
-from task_copilot.settings import TOKEN_VARIABLE, URL_VARIABLE, Settings
+from task_copilot.settings import Settings
 
 if TYPE_CHECKING:
     from task_copilot.api.routes import ApiRoute
@@ -26,16 +39,9 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any]
 
-PROBE_SECONDS = 1.0
-"""A hub answers ``/health`` in milliseconds; what takes so long is no hub of ours."""
-
 ANSWER_SECONDS = 30.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Far more than a page has; what sends more is no hub."""
-
-MAX_HEALTH_BYTES = 65_536
-OK = 200
-SCHEMES = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
 
 class Source(Protocol):
@@ -49,61 +55,25 @@ class Source(Protocol):
         ...
 
 
-class Unreachable(Exception):
-    """Nobody answers at an address, or not as a hub would."""
-
-
-def get(url: str, target: str, *, seconds: float, limit: int) -> tuple[int, Any]:
-    """Status and JSON of a GET request; raises Unreachable. Follows no redirect, uses no proxy."""
-    try:
-        parts = urlsplit(url)
-        connection = SCHEMES[parts.scheme](parts.hostname or "", parts.port, timeout=seconds)
-    except (ValueError, KeyError):
-        raise Unreachable("that is no address of a hub") from None
-    base = parts.path.rstrip("/")
-    try:
-        connection.request("GET", base + target, headers=_headers())
-        response = connection.getresponse()
-        return response.status, json.loads(response.read(limit))
-    except OSError as error:
-        raise Unreachable(error.strerror or str(error) or type(error).__name__) from None
-    except (http.client.HTTPException, ValueError, RecursionError):
-        raise Unreachable("what is there does not speak as a hub does") from None
-    finally:
-        connection.close()
-
-
-def _headers() -> dict[str, str]:
-    token = os.environ.get(TOKEN_VARIABLE)
-    bearer = {"Authorization": f"Bearer {token}"} if token else {}
-    return {"Accept": "application/json", **bearer}
-
-
-def health(url: str) -> Answer:
-    """What ``/health`` of a hub answers; raises Unreachable where it is none."""
-    status, found = get(url, "/health", seconds=PROBE_SECONDS, limit=MAX_HEALTH_BYTES)
-    if status != OK or not isinstance(found, dict) or found.get("service") != runtime.SERVICE:
-        raise Unreachable("what is there is not Task Copilot")
-    return found
-
-
 class HubSource:
-    """Asks the hub at `url`."""
+    """Asks a hub."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, hub: HubAt) -> None:
+        self._hub = hub
 
     def read(self, route: "ApiRoute", parameters: Mapping[str, str]) -> Answer:
         status, found = get(
-            self._url,
+            self._hub,
             target(route.path, parameters),
             seconds=ANSWER_SECONDS,
             limit=MAX_ANSWER_BYTES,
         )
         if not isinstance(found, dict):
             raise Unreachable("what is there does not answer as a hub does")
+        if status in {UNAUTHORIZED, FORBIDDEN}:
+            raise Unauthorized(reason_of(status, found))
         if status != OK:
-            raise Refusal(str(found.get("error", f"HTTP status {status}")))
+            raise Refusal(reason_of(status, found))
         return found
 
 
@@ -139,17 +109,18 @@ class DatabaseSource:
 
 
 class _HubOrDatabase:
-    """The hub that was found, and the database from where it ends."""
+    """The hub that was found, and the database from where it ends, or where it wants a token
+    that is not there: whoever can open the database needs none."""
 
-    def __init__(self, settings: Settings, url: str, stack: contextlib.ExitStack) -> None:
+    def __init__(self, settings: Settings, hub: HubAt, stack: contextlib.ExitStack) -> None:
         self._settings = settings
         self._stack = stack
-        self._source: Source = HubSource(url)
+        self._source: Source = HubSource(hub)
 
     def read(self, route: "ApiRoute", parameters: Mapping[str, str]) -> Answer:
         try:
             return self._source.read(route, parameters)
-        except Unreachable:
+        except (Unreachable, Unauthorized):
             database = self._stack.enter_context(database_of(self._settings))
             self._source = DatabaseSource(database)
             return self._source.read(route, parameters)
@@ -158,9 +129,9 @@ class _HubOrDatabase:
 class _OnlyHub:
     """The hub that the user has named, and nothing else."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._hub = HubSource(url)
+    def __init__(self, hub: HubAt) -> None:
+        self._url = hub.url
+        self._hub = HubSource(hub)
 
     def read(self, route: "ApiRoute", parameters: Mapping[str, str]) -> Answer:
         try:
@@ -174,38 +145,36 @@ def source(settings: Settings, url: str | None) -> Iterator[Source]:
     """Where to read: the hub at `url` if one is given, else the hub of the database if there is
     one, else the database."""
     if url is not None:
-        try:
-            health(checked_url(url))
-        except Unreachable as reason:
-            raise Refusal(f"Nobody serves at {url}: {reason}. Is --url right?") from None
-        yield _OnlyHub(url)
+        yield _OnlyHub(named_hub(settings, url))
         return
     with contextlib.ExitStack() as stack:
-        record = living_hub(settings)
-        if record is not None and record.url is not None:
-            yield _HubOrDatabase(settings, record.url, stack)
+        hub = living_hub(settings)
+        if hub is not None:
+            yield _HubOrDatabase(settings, hub, stack)
         else:
             yield DatabaseSource(stack.enter_context(database_of(settings)))
 
 
-def checked_url(url: str) -> str:
-    """`url`, if it can be one of a hub; raises Refusal."""
-    with contextlib.suppress(ValueError):
-        parts = urlsplit(url)
-        if parts.scheme in SCHEMES and parts.hostname and parts.port != 0 and not parts.query:
-            return url
-    raise Refusal(f"--url ({URL_VARIABLE}) cannot be {url!r}; it looks like http://127.0.0.1:9090")
+def named_hub(settings: Settings, url: str) -> HubAt:
+    """The hub at `url`; raises Refusal where none answers."""
+    hub = hub_at(settings, url)
+    try:
+        health(hub)
+    except Unreachable as reason:
+        raise Refusal(f"Nobody serves at {url}: {reason}. Is --url right?") from None
+    return hub
 
 
-def living_hub(settings: Settings) -> runtime.HubRecord | None:
+def living_hub(settings: Settings) -> HubAt | None:
     """The hub of the database, if its runtime file tells the truth."""
     with refusals():
         record = runtime.read(Places.of(file_of_database(settings)).runtime)
     if record is None or record.url is None:
         return None
     with contextlib.suppress(Unreachable, Refusal):
-        if health(checked_url(record.url)).get("epoch") == record.epoch:
-            return record
+        hub = found_hub(settings, record)
+        if health(replace(hub, anonymous=True)).get("epoch") == record.epoch:
+            return hub
     return None
 
 

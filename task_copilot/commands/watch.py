@@ -10,10 +10,10 @@ from task_copilot.commands.event_options import (
     interruptible,
     place_of,
     places,
-    require_hub,
     url_option,
 )
 from task_copilot.commands.events import events
+from task_copilot.commands.source import named_hub
 from task_copilot.settings import Settings
 
 STDOUT = 1
@@ -36,14 +36,13 @@ def watch(context: click.Context, /, url: str | None, **given: Any) -> None:
     if not _can_redraw():
         context.invoke(events, url=url, follow=True, as_json=False, **_every_event(), **given)
         return
-    if url is not None:
-        require_hub(url)
+    hub = None if url is None else named_hub(settings, url)
     from task_copilot.commands.board_reader import BoardReader
     from task_copilot.commands.live_screen import LiveScreen
 
     with interruptible():
         screen = LiveScreen()
-        screen.run(BoardReader(settings, url, place, screen.show))
+        screen.run(BoardReader(settings, hub, place, screen.show))
 
 
 def _every_event() -> dict[str, Any]:

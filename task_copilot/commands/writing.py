@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from task_copilot import jsontext
+from task_copilot.commands.asking import ca_file_parameter
 from task_copilot.commands.common import (
     ACTOR,
     Refusal,
@@ -105,7 +106,7 @@ def _others() -> list[click.Parameter]:
         help="Only to make sure: refused unless the hub there serves this very database.",
     )
     as_json = click.Option(["--json", "as_json"], is_flag=True, help="The tool's answer, as JSON.")
-    return [url, as_json]
+    return [url, ca_file_parameter(), as_json]
 
 
 def _run(settings: Settings, tool: Tool, positional: str, given: dict[str, Any]) -> None:
@@ -178,10 +179,10 @@ async def _call(settings: Settings, tool: Tool, checked: Any, location: "Locatio
 
 def _require_here(settings: Settings, url: str) -> None:
     """Refuses a hub of another database: nothing can be written over HTTP yet."""
-    from task_copilot.commands.source import Unreachable, checked_url, health
+    from task_copilot.commands.asking import Unreachable, health, hub_at
 
     try:
-        epoch = health(checked_url(url)).get("epoch")
+        epoch = health(hub_at(settings, url)).get("epoch")
     except Unreachable as reason:
         raise Refusal(f"Nobody serves at {url}: {reason}. Nothing was written.") from None
     if epoch != _epoch(settings):

@@ -1,5 +1,8 @@
 """What leads clients to a server in memory instead of one on the network."""
 
+from collections.abc import Mapping
+from ssl import SSLContext
+
 import httpx2
 
 from task_copilot.client.errors import NoWebSocket
@@ -16,19 +19,27 @@ class MemoryLink:
         self._thread = thread
         self._serving = serving
 
-    def http_client(self, options: Options) -> httpx2.AsyncClient:
+    def http_client(
+        self,
+        options: Options,
+        context: SSLContext | None = None,  # noqa: ARG002 - nothing is on a network here
+    ) -> httpx2.AsyncClient:
         """A client whose requests go to the application itself."""
         transport = _Transport(self._thread, self._serving)
-        return httpx2.AsyncClient(
-            headers=options.headers, timeout=options.answer_timeout, transport=transport
-        )
+        return httpx2.AsyncClient(timeout=options.answer_timeout, transport=transport)
 
-    async def open_websocket(self, url: str, options: Options) -> Connection:
+    async def open_websocket(
+        self,
+        url: str,
+        options: Options,
+        headers: Mapping[str, str] | None = None,
+        context: SSLContext | None = None,  # noqa: ARG002 - nothing is on a network here
+    ) -> Connection:
         """A connection in memory; raises NoWebSocket."""
         client = ClientEnd(self._thread)
         try:
             work = self._thread.submit(
-                lambda: self._serving.open_websocket(client, url, options.headers)
+                lambda: self._serving.open_websocket(client, url, dict(headers or {}))
             )
             status = await bridged(work, options.answer_timeout)
         except Down as error:
@@ -40,7 +51,7 @@ class MemoryLink:
             client.abandon()
             raise
         if status != SWITCHING:
-            raise NoWebSocket(f"answered with {status}")
+            raise NoWebSocket(f"answered with {status}", status=status)
         return client
 
 

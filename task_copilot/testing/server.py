@@ -30,6 +30,7 @@ class ClientOptions(TypedDict, total=False):
     use_websocket: bool
     poll_interval: float
     token: str | None
+    ca_file: str | os.PathLike[str] | None
     workspace: str | None
     wait: float
     keepalive: float

@@ -65,7 +65,8 @@ def client(serving: AnyHub, mode: str) -> Iterator[TaskCopilotClient]:
 
 def number(serving: AnyHub) -> int:
     """The number of the newest task."""
-    return max(int(e["topic"][10:]) for e in serving.events() if "TASK" in e["topic"])
+    found = (int(e["topic"][10:]) for e in serving.events() if "TASK" in e["topic"])
+    return max(found, default=0)
 
 
 # --- what a callback gets ---

@@ -6,8 +6,9 @@ import pytest
 
 from task_copilot import runtime
 from task_copilot.client.errors import HubUnavailable
-from task_copilot.client.finding import DEFAULT_ADDRESS, Candidate, candidates
-from task_copilot.client.options import is_loopback
+from task_copilot.client.finding import Candidate, candidates
+from task_copilot.client.options import DEFAULT_ADDRESS
+from task_copilot.credentials import is_loopback
 from task_copilot.places import Places
 from task_copilot.runtime import HubRecord
 

@@ -113,6 +113,7 @@ LAYERS: dict[str, list[str]] = {
     ],
     "foundation": [
         "task_copilot",
+        "task_copilot.bearer",
         "task_copilot.clock",
         "task_copilot.cursors",
         "task_copilot.credentials",
@@ -134,9 +135,11 @@ LAYERS: dict[str, list[str]] = {
 # The client is copied into other people's programs: of the server it may know only this.
 CLIENT_MAY_IMPORT = [
     "task_copilot",
+    "task_copilot.bearer",  # which token goes to which hub
     "task_copilot.client",
     "task_copilot.client.*",
     "task_copilot.credentials",  # the token of this user's own hub
+    "task_copilot.errors",  # what reading that raises
     "task_copilot.events.topics",
     "task_copilot.events.types",
     "task_copilot.places",  # where the hub is

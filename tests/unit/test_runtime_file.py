@@ -22,6 +22,7 @@ RECORD = HubRecord(
     port=9090,
     url="http://127.0.0.1:9090",
     wakeup_port=40_000,
+    certificate="/etc/hub.pem",
 )
 FIELDS = {
     "service": "task-copilot",
@@ -34,6 +35,7 @@ FIELDS = {
     "port": 9090,
     "url": "http://127.0.0.1:9090",
     "wakeupPort": 40_000,
+    "certificate": "/etc/hub.pem",
 }
 
 
