@@ -78,7 +78,7 @@ class Gate:
             return
         headers = Headers(scope=scope)
         if ticket := _ticket_of(scope):
-            await self._exchange(ticket)(scope, receive, send)
+            await self._exchange(ticket, headers)(scope, receive, send)
             return
         answer = self._refusal(scope, headers)
         if answer is None:
@@ -117,14 +117,22 @@ class Gate:
         reads = scope["type"] == "websocket" or scope["method"] in {"GET", "HEAD", "OPTIONS"}
         return READ if reads or scope["path"] in self._reading else WRITE
 
-    def _exchange(self, ticket: str) -> Response:
+    def _exchange(self, ticket: str, headers: Headers) -> Response:
         identity = self._tickets.redeem(ticket)
-        if identity is None:
+        if identity is None and not self._is_in(headers):
             return HTMLResponse(LOGIN.format(reason=USED), 401, PAGE_HEADERS)
         # To the same page without the ticket, so that it is in no history.
         answer = RedirectResponse(PAGE, 303, PAGE_HEADERS)
-        answer.headers["Set-Cookie"] = self._cookies.header(identity)
+        if identity is not None:
+            answer.headers["Set-Cookie"] = self._cookies.header(identity)
         return answer
+
+    def _is_in(self, headers: Headers) -> bool:
+        """Whether the browser has a cookie already, and just goes back to where it came in."""
+        try:
+            return self._identity(headers) is not None
+        except Denied:
+            return False
 
     def _proving(self, scope: Scope, headers: Headers, send: Send) -> Send:
         """`send`, with the proof on ``/health`` that this is the hub of who asks for it: a
