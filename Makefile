@@ -31,8 +31,9 @@ lint: .venv/.dev ## ruff and mypy
 test: lint ## lint, then every test (make test ARGS="-k streams" for some)
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
 
-torture: .venv/.dev ## the long form of the tests that kill servers (TORTURE_KILLS, TORTURE_SEED)
-	TORTURE_KILLS=$(or $(TORTURE_KILLS),50) $(PY) -m pytest -n 0 $(or $(ARGS),tests/e2e/test_torture.py)
+torture: .venv/.dev ## the long form of what kills servers and of the fuzzers (TORTURE_KILLS, TORTURE_SEED, FUZZ_INPUTS, FUZZ_SEED)
+	TORTURE_KILLS=$(or $(TORTURE_KILLS),50) FUZZ_INPUTS=$(or $(FUZZ_INPUTS),20000) \
+	  $(PY) -m pytest -n 0 $(or $(ARGS),tests/e2e/test_torture.py tests/e2e/test_fuzz_websocket.py tests/e2e/test_fuzz_stdio.py)
 
 bench: .venv/.dev ## the measurements, printed as tables
 	@$(PY) -m benchmarks $(ARGS)
