@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,3 +47,12 @@ class _EverythingRuns:
 def pytest_configure(config: pytest.Config) -> None:
     if _in_ci():
         config.pluginmanager.register(_EverythingRuns(config), "everything-runs")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps the tests of a group (``xdist_group``) in one process: pytest-xdist 3.8 writes the
+    group where pytest before 9.2 had the id of a test."""
+    for item in items:
+        if grouped := vars(item).get("_nodeid"):
+            vars(item)["_id"] = coerce_node_id(grouped)
