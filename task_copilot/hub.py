@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from websockets.exceptions import InvalidState
 
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
+from task_copilot.entrance import behind_tls
 from task_copilot.events.bus import Bus
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
@@ -26,7 +28,7 @@ from task_copilot.ports import (
     in_url,
     most_connections,
 )
-from task_copilot.protocols import PatientWebSocket, impatient_http
+from task_copilot.protocols import impatient_http, patient_websocket
 from task_copilot.settings import Settings
 from task_copilot.web import Served, served_app
 
@@ -60,6 +62,11 @@ class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the process has its own."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # With the context uvicorn would not know of a connection before it has agreed on TLS.
+        context, self.config.ssl = self.config.ssl, None
+        if context is not None:
+            http: Any = self.config.http_protocol_class
+            self.config.http_protocol_class = behind_tls(context, http)  # type: ignore[assignment]
         await super().startup(sockets=sockets)
         for listening in sockets or ():
             listening.listen(BACKLOG)  # of the system's queue, not of what is taken at once
@@ -229,6 +236,19 @@ def _shut(connection: Any) -> None:
         connection.transport.close()
 
 
+def _tls(settings: Settings) -> Any:
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate is None:
+        return None
+
+    def context(*_: object) -> ssl.SSLContext:
+        found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        found.load_cert_chain(certificate, key)
+        return found
+
+    return context
+
+
 def _configuration(app: object, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
@@ -236,7 +256,7 @@ def _configuration(app: object, settings: Settings) -> uvicorn.Config:
             unread_seconds=settings.listener_timeout,
             max_connections=most_connections(settings.max_listeners + BESIDE_LISTENERS),
         ),
-        ws=PatientWebSocket,
+        ws=patient_websocket(max_message_rate=settings.max_message_rate),
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=None,
         ws_per_message_deflate=False,
@@ -245,5 +265,7 @@ def _configuration(app: object, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # a client could call itself another with each request
+        ssl_context_factory=_tls(settings),
         timeout_graceful_shutdown=1,
     )

@@ -14,6 +14,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from task_copilot import jsontext
+from task_copilot.access.bodies import Bodies
+from task_copilot.access.rates import RequestRates
 from task_copilot.api import events
 from task_copilot.api.endpoint import Context, endpoint
 from task_copilot.api.routes import EVENT_STREAM, EVENTS, HEALTH, METRICS, ROUTES
@@ -56,13 +58,15 @@ def served_app(
         max_patterns=settings.max_patterns,
         ping_interval=ping_interval,
         listener_timeout=settings.listener_timeout,
+        max_message_rate=settings.max_message_rate,
     )
     websocket = WebSocketEndpoint(
         log.bus, log.listeners, limits, log.clock, refuse=settings.no_websocket
     )
     feed = Feed(log.bus, log.listeners, settings.max_patterns, ping_interval)
     context = Context(log.database, log.clock, settings.checkpoints_kept)
-    return build_app(feed, websocket, context, metrics, port=port)
+    app = build_app(feed, websocket, context, metrics, port=port)
+    return RequestRates(app, settings.max_request_rate)
 
 
 def build_app(
@@ -96,7 +100,7 @@ def build_app(
     )
     app.router.redirect_slashes = False  # "/api/streams/" is as unknown as any other path
     app.router.default = _nothing_there
-    return HostAndOriginGuard(app, port=port)
+    return HostAndOriginGuard(Bodies(app), port=port)
 
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:

@@ -52,13 +52,13 @@ class ApiRoute:
         return {} if self.body is None else compact(self.body)
 
 
-READ_ERRORS = (403, 422, 503)
+READ_ERRORS = (403, 413, 422, 429, 503)
 
 HEALTH = ApiRoute(
     path="/health",
     summary="That this is Task Copilot, and where its log stands.",
     answer=answers.Health,
-    errors=(403,),
+    errors=(403, 413, 429),
 )
 
 EVENTS = ApiRoute(
@@ -86,7 +86,7 @@ METRICS = ApiRoute(
     summary="What this hub has done and how it is, for Prometheus.",
     answer=None,
     media_type="text/plain",
-    errors=(403,),
+    errors=(403, 413, 429),
 )
 
 STREAM_CHECKPOINT = ApiRoute(
@@ -98,7 +98,7 @@ STREAM_CHECKPOINT = ApiRoute(
     body=params.StreamCheckpointBody,
     answer=answers.CheckpointMade,
     status=201,
-    errors=(400, 403, 404, 409, 413, 415, 422, 503),
+    errors=(400, 403, 404, 408, 409, 413, 415, 422, 429, 503),
 )
 
 STREAMS = ApiRoute(

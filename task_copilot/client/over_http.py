@@ -5,6 +5,7 @@ import logging
 
 import httpx2
 
+from task_copilot.buckets import Bucket
 from task_copilot.client.core import Core
 from task_copilot.client.errors import HubUnavailable, NotFound, RequestRefused, Unusable
 from task_copilot.client.finding import Hub, json_of, reason_of
@@ -35,6 +36,12 @@ PASSING = {
 SERVER_ERRORS = 500
 
 
+REQUESTS_A_SECOND = 50
+REQUESTS_AT_ONCE = 100
+"""A hub refuses who sends more than 100 a second for long, or 200 at once; where much happens, a
+page brings more events instead."""
+
+
 def refusal(answer: httpx2.Response) -> RequestRefused:
     """The error of an answer that is none of success."""
     code = json_of(answer).get("code", answer.status_code)
@@ -56,6 +63,7 @@ class Pages:
         self._options = options
         self._cuts = 0
         self._no_waiting_until = 0.0
+        self._pace = Bucket(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, self._now())
 
     def forget(self) -> None:
         """There is another hub: what was learned of waiting is of the old one."""
@@ -71,6 +79,8 @@ class Pages:
         if self._core.needs_head:  # since a moment ago
             self._core.behind = True
             return []
+        await asyncio.sleep(self._pace.wait(self._now()))
+        self._pace.take(self._now())
         waited = self._options.wait if self.waiting else 0.0
         started = self._now()
         try:

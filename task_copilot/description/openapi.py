@@ -27,11 +27,14 @@ MEANINGS = {
     400: "The request cannot be read.",
     403: "The Host or the Origin of the request is not this server's.",
     404: "There is no such thing.",
+    408: "The body did not come in time.",
     409: "It exists in several workspaces; name one of them.",
-    413: "The body is too big.",
+    413: "The body is too big, or there should be none.",
     415: "The body is not declared as JSON.",
     422: "The request can be read, but not all of it is allowed.",
-    503: "The database cannot be used at the moment, or as many listen as may; try again.",
+    429: "More requests than a client may send.",
+    503: "The database cannot be used at the moment, as many listen as may, or all bodies "
+    "together are too big; try again.",
 }
 TEXTS = {
     "text/event-stream": "`message` events with the payload as data and its seq as id; before "

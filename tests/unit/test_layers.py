@@ -33,6 +33,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.dashboard.*",
         "task_copilot.description",
         "task_copilot.description.*",
+        "task_copilot.entrance",
         "task_copilot.guard",
         "task_copilot.mcp_http",
         "task_copilot.metrics",
@@ -112,6 +113,7 @@ LAYERS: dict[str, list[str]] = {
     ],
     "foundation": [
         "task_copilot",
+        "task_copilot.buckets",
         "task_copilot.clock",
         "task_copilot.cursors",
         "task_copilot.credentials",
@@ -132,6 +134,7 @@ LAYERS: dict[str, list[str]] = {
 # The client is copied into other people's programs: of the server it may know only this.
 CLIENT_MAY_IMPORT = [
     "task_copilot",
+    "task_copilot.buckets",  # so that it does not send faster than a hub takes
     "task_copilot.client",
     "task_copilot.client.*",
     "task_copilot.credentials",  # the token of this user's own hub

@@ -1,0 +1,1 @@
+"""Who is let in, and how much of what is sent is taken."""
