@@ -22,6 +22,10 @@ CATCH_UPS_AT_ONCE = 4
 """Pages that are read of the log for listeners at the same time. The others wait for their
 turn; live events, which are in memory, wait for none."""
 
+LOOKS_AT_ONCE = 2
+"""Looks at where the log stands, for those who ask for a position, at the same time. Tools read
+with the same threads, and shall not wait behind a crowd."""
+
 
 class Pages(Protocol):
     """How the log is read; the real one is `events.pages.LogPages`."""
@@ -57,6 +61,7 @@ class Bus:
         self._catching_up: asyncio.Task[None] | None = None
         self._again = False
         self._turns = asyncio.Semaphore(CATCH_UPS_AT_ONCE)
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
 
     @property
     def head(self) -> int:
@@ -92,7 +97,8 @@ class Bus:
         there is another log now."""
         epoch = self.epoch
         with contextlib.suppress(NewEpoch):
-            state = (await self._read(self._pages.up_to, NO_ROWS, epoch)).state
+            async with self._looks:
+                state = (await self._read(self._pages.up_to, NO_ROWS, epoch)).state
             await self._reach(state.head, epoch)
 
     async def _reach(self, head: int, epoch: str) -> None:

@@ -234,6 +234,7 @@ ERRORS: dict[ErrorCode, str] = {
 }
 
 CLOSE_CODES: dict[int, str] = {
+    1008: "too many messages, or one that was begun and never finished; the reason says which",
     1009: "a message of the client was too big",
     1012: "the server ends, or has another database now; come back at once",
     1013: "no answer to pings, nothing read for too long, or a failure; come back later",

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -13,8 +13,9 @@ from starlette.types import Message as AsgiMessage
 from starlette.types import Receive, Scope, Send
 
 from task_copilot import jsontext
+from task_copilot.buckets import Bucket
 from task_copilot.clock import Clock
-from task_copilot.events.bus import Bus, NewEpoch
+from task_copilot.events.bus import Bus, NewEpoch, Stretch
 from task_copilot.events.listener import Listener
 from task_copilot.events.listeners import Listeners, TooMany
 from task_copilot.events.requests import Message, Unreadable, Wanted, read
@@ -28,6 +29,9 @@ EXTENSION = "task_copilot.connection"
 ROWS_AT_ONCE = 64
 """Events between two looks at the replies that wait."""
 
+AT_ONCE_BYTES = 64 * 1024
+"""More than that is sent bit by bit, as the client reads it."""
+
 MAX_WAITING_REPLIES = 100
 UNREAD_SECONDS = 5.0
 """A client that leaves so many answers unread for so long is told to come back later; until
@@ -39,8 +43,11 @@ CLOSE_SECONDS = 1.0
 LOOKS_PER_TIMEOUT = 4
 """Looks at whether a client reads, in the time after which one that does not is closed."""
 
+BURST_SECONDS = 5
+"""So many seconds' messages of a client may come at once."""
+
 HTTP_BUSY = 503
-CLOSE_MAY_NOT_STAY = 1008
+CLOSE_NOT_ALLOWED = 1008
 CLOSE_COME_BACK = 1012
 CLOSE_TRY_LATER = 1013
 
@@ -54,6 +61,8 @@ class Connection(Protocol):
     """What a WebSocket server can do beyond ASGI."""
 
     last_pong: float
+    begun: float | None
+    """When the message that comes in fragments began; None between messages."""
 
     def ping(self) -> None:
         """Sends the WebSocket protocol's own ping."""
@@ -81,12 +90,19 @@ class WebSocketLimits:
     max_patterns: int
     ping_interval: float
     listener_timeout: float
+    max_message_rate: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Closing:
     code: int
     reason: str
+
+
+def too_many(rate: int) -> str:
+    """Why a client that sends too many messages is closed; at most 123 bytes, as RFC 6455 has
+    it."""
+    return f"more than {rate} messages a second; TASK_COPILOT_MAX_MESSAGE_RATE sets how many"
 
 
 class WebSocketEndpoint:
@@ -185,6 +201,8 @@ class _Session:
         self._closing: _Closing | None = None
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
+        rate = limits.max_message_rate
+        self._messages = Bucket(rate, BURST_SECONDS * rate, self._heard)
         self._sending = False
         self._idle = False
         self._error: Exception | None = None
@@ -225,11 +243,15 @@ class _Session:
         # neither a pong nor the end of the connection would be seen.
         while (message := await receive())["type"] == "websocket.receive":
             self._heard = self._loop.time()
+            if not self._messages.take(self._heard):
+                self._closing = _Closing(CLOSE_NOT_ALLOWED, too_many(self._limits.max_message_rate))
+                return
             await self._take(_content(message))
             self._wake.set()
             if len(self._replies) > MAX_WAITING_REPLIES and not await self._replies_are_read():
                 self._closing = _Closing(CLOSE_TRY_LATER, "answers are left unread")
                 return
+            await asyncio.sleep(0)  # many may have come at once
 
     async def _take(self, text: str | bytes) -> None:
         try:
@@ -291,7 +313,7 @@ class _Session:
         if not listener.listening or self._bus.epoch != self._epoch:
             return False
         stretch = self._bus.at_hand(listener.position, ROWS_AT_ONCE)
-        if stretch is None or not connection.takes_more():
+        if stretch is None or not connection.takes_more() or _is_large(stretch):
             return False
         if texts := listener.frames(stretch, self._clock):
             connection.write_texts(texts)
@@ -321,11 +343,14 @@ class _Session:
         batch = self._listener.batch
         limit = ROWS_AT_ONCE if batch is None else max(ROWS_AT_ONCE, batch.max_events)
         stretch = await self._bus.after(self._listener.position, limit, epoch=self._epoch)
-        await self._answer()  # a pattern that came meanwhile is acknowledged before its events
-        if texts := self._listener.frames(stretch, self._clock):
-            await self._send_texts(texts)
-        # A socket that takes everything would otherwise keep the event loop to itself.
-        await asyncio.sleep(0)
+        for part in _parts(stretch, limit):
+            await self._answer()  # a pattern that came meanwhile is acknowledged before its events
+            if self._bus.epoch != self._epoch:
+                raise NewEpoch
+            if texts := self._listener.frames(part, self._clock):
+                await self._send_texts(texts)
+            # A socket that takes everything would otherwise keep the event loop to itself.
+            await asyncio.sleep(0)
 
     async def _send_texts(self, texts: Sequence[str]) -> None:
         self._sending = True
@@ -351,9 +376,11 @@ class _Session:
             self._excuse(self._loop.time() - due)
             sent = self._look_at_progress(sent)
             if not self._is_allowed():
-                self._closing = _Closing(CLOSE_MAY_NOT_STAY, "the token no longer holds")
+                self._closing = _Closing(CLOSE_NOT_ALLOWED, "the token no longer holds")
             elif self._is_long_ago(self._last_heard):
                 self._closing = _Closing(CLOSE_TRY_LATER, "no answer to pings")
+            elif self._begun is not None and self._is_long_ago(self._begun):
+                self._closing = _Closing(CLOSE_NOT_ALLOWED, "a message was not finished")
             elif self._sending and self._is_long_ago(self._progress):
                 self._closing = _Closing(CLOSE_TRY_LATER, "nothing was read for too long")
             elif self._loop.time() >= next_ping:
@@ -363,6 +390,10 @@ class _Session:
     @property
     def _last_heard(self) -> float:
         return max(self._heard, self._connection.last_pong if self._connection else 0.0)
+
+    @property
+    def _begun(self) -> float | None:
+        return self._connection.begun if self._connection else None
 
     def _excuse(self, late: float) -> None:
         """A process that was stopped has asked nobody anything and taken no answers: that time
@@ -397,6 +428,19 @@ class _Session:
         )
         with contextlib.suppress(TimeoutError, OSError):
             await asyncio.wait_for(close, CLOSE_SECONDS)
+
+
+def _parts(stretch: Stretch, limit: int) -> Iterator[Stretch]:
+    """The same in stretches of at most `limit` events."""
+    rows = stretch.rows
+    for start in range(0, max(1, len(rows)), limit):
+        part = rows[start : start + limit]
+        is_last = start + limit >= len(rows)
+        yield Stretch(part, stretch.upto if is_last else part[-1].seq)
+
+
+def _is_large(stretch: Stretch) -> bool:
+    return sum(len(row.payload) for row in stretch.rows) > AT_ONCE_BYTES
 
 
 def _is_ahead_of(message: Message, head: int) -> bool:

@@ -16,6 +16,7 @@ from task_copilot.access.configuration import Access, access_of
 from task_copilot.access.tls import follow_renewals
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
+from task_copilot.entrance import behind_tls
 from task_copilot.errors import InvalidInput
 from task_copilot.events.bus import Bus
 from task_copilot.events.listeners import Listeners
@@ -30,7 +31,7 @@ from task_copilot.ports import (
     local_host,
     most_connections,
 )
-from task_copilot.protocols import PatientWebSocket, impatient_http
+from task_copilot.protocols import impatient_http, patient_websocket
 from task_copilot.settings import Settings
 from task_copilot.web import Served, served_app
 
@@ -64,6 +65,11 @@ class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the process has its own."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # With the context uvicorn would not know of a connection before it has agreed on TLS.
+        context, self.config.ssl = self.config.ssl, None
+        if context is not None:
+            http: Any = self.config.http_protocol_class
+            self.config.http_protocol_class = behind_tls(context, http)  # type: ignore[assignment]
         await super().startup(sockets=sockets)
         for listening in sockets or ():
             listening.listen(BACKLOG)  # of the system's queue, not of what is taken at once
@@ -258,7 +264,7 @@ def _configuration(app: object, access: Access) -> uvicorn.Config:
             unread_seconds=settings.listener_timeout,
             max_connections=most_connections(settings.max_listeners + BESIDE_LISTENERS),
         ),
-        ws=PatientWebSocket,
+        ws=patient_websocket(max_message_rate=settings.max_message_rate),
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=None,
         ws_per_message_deflate=False,
@@ -268,5 +274,6 @@ def _configuration(app: object, access: Access) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # a client could call itself another with each request
         timeout_graceful_shutdown=1,
     )

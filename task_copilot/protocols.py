@@ -1,16 +1,20 @@
 """uvicorn's protocols with what a server of many patient listeners needs beside them."""
 
 import asyncio
+import logging
 import struct
 from collections.abc import Sequence
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
 
-from task_copilot.events.websocket import EXTENSION
+from task_copilot.buckets import Bucket
+from task_copilot.entrance import REQUEST_SECONDS, Crowd
+from task_copilot.events.websocket import CLOSE_NOT_ALLOWED, CLOSE_SECONDS, EXTENSION, too_many
+from task_copilot.strict_websocket import StrictWebSocket
 
 WRITE_BYTES = 64 * 1024
 """A write ends with the frame that reaches it. As much may wait in the transport already, so
@@ -21,15 +25,42 @@ SIZE_IN_16_BITS = 126
 SIZE_IN_64_BITS = 127
 """The first byte of a whole text message, and what stands for a longer size in the second."""
 
-REQUEST_SECONDS = 10.0
-"""How long a connection may take to send its request; uvicorn itself waits for ever."""
+PARSED_BYTES = 1024
+"""So much of what has come is parsed before a look at whether it is too many frames."""
+
+FRAMES_PER_MESSAGE = 4
+"""A client may send so many frames for each message that it may send: its messages may come in
+fragments, and it pings and answers pings."""
+
+BURST_SECONDS = 5
+"""So many seconds' frames may come at once."""
+
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 16 * 1024 * 1024
+"""After an answer to a request that was not read to its end, so long and so much more is taken
+and thrown away: closed at once, the connection would be reset, and the answer lost with it."""
+
+END_SECONDS = 5.0
+"""How long a client may take to read the rest of what it was sent."""
+
+_quiet = logging.getLogger("uvicorn.error.requests")
+_quiet.setLevel(logging.ERROR)  # one line for each bad request would be a flood of its own
 
 
-class PatientWebSocket(WebSocketsSansIOProtocol):
-    """Lets the application send the protocol's own pings and see their answers."""
+class PatientWebSocket(StrictWebSocket):
+    """Lets the application send the protocol's own pings and see their answers, and closes a
+    connection that sends too many frames."""
+
+    max_message_rate = 20
+    """Messages that a client may send a second, for long."""
 
     last_pong = 0.0
+    begun: float | None = None
+    """When the message that comes in fragments began; None between messages."""
+
     _written = 0
+    _frames: Bucket | None = None
+    _flooded = False
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -42,6 +73,65 @@ class PatientWebSocket(WebSocketsSansIOProtocol):
         the log."""
         await super().send(message)
         self.handshake_complete = True
+
+    def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data), PARSED_BYTES):
+            if self._flooded:
+                return
+            super().data_received(data[start : start + PARSED_BYTES])
+
+    def handle_events(self) -> None:
+        count = len(self.conn.events)
+        super().handle_events()
+        now = self.loop.time()
+        if self._frames is None:
+            rate = FRAMES_PER_MESSAGE * self.max_message_rate
+            self._frames = Bucket(rate, BURST_SECONDS * rate, now)
+        elif count and not self._frames.take(now, count):
+            self._refuse_more()
+
+    def _refuse_more(self) -> None:
+        """Closes, and takes nothing more; what the close frame crosses is not read."""
+        self._flooded = True
+        self.transport.pause_reading()
+        self.read_paused = False
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+        if self.close_sent or not self.handshake_complete or self.transport.is_closing():
+            return
+        reason = too_many(self.max_message_rate)
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": CLOSE_NOT_ALLOWED, "reason": reason}
+        )
+        self.conn.send_close(CLOSE_NOT_ALLOWED, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        # It is closed now; who does not read the rest does not keep it for ever.
+        self.loop.call_later(END_SECONDS, self.transport.abort)
+        super().on_task_complete(task)
+
+    def handle_text(self, event: Frame) -> None:
+        self._note_begin(event)
+        super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        self._note_begin(event)
+        super().handle_bytes(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        if event.fin:
+            self.begun = None
+        super().handle_cont(event)
+
+    def _note_begin(self, event: Frame) -> None:
+        self.begun = None if event.fin else self.loop.time()
+
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # the answers would wait with what it does not read
 
     def handle_pong(self, event: Frame) -> None:
         self.last_pong = self.loop.time()
@@ -115,10 +205,15 @@ class ImpatientHttp(H11Protocol):
     unread_seconds = 60.0
     """How long a client may leave an answer unread before it is cut off."""
 
-    max_connections = 1_000
-    """On one server; the next is cut off at once, so that no file is kept for it."""
+    crowd = Crowd(1_000)
+    """All connections of one server."""
+
+    opened: float | None = None
+    """When the connection was accepted, where that was before `connection_made`."""
 
     cycle: Any
+    _lingering = False
+    _left = LINGER_BYTES
     _deadline: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
     _unread = 0
@@ -148,32 +243,105 @@ class ImpatientHttp(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            self.transport.abort()
-        else:
-            self._watch()
+        self.logger = _quiet
+        self.crowd.enters(self, len(self.connections))
+        if not self.transport.is_closing():
+            opened = self.loop.time() if self.opened is None else self.opened
+            self._watch(opened + REQUEST_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self._stop_watching_reading()
+        self.crowd.leaves(self)
         super().connection_lost(exc)
 
-    def _watch(self) -> None:
-        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._close_if_unfinished)
+    def _watch(self, until: float) -> None:
+        self._deadline = self.loop.call_at(until, self._close_if_unfinished)
 
     def _close_if_unfinished(self) -> None:
-        if self.transport.get_protocol() is not self:
-            return  # upgraded: the transport belongs to the WebSocket
-        begun, _closed = self.conn.trailing_data
+        if self._is_upgraded():
+            return  # the transport belongs to the WebSocket
         answering = self.cycle is not None and not self.cycle.response_complete
-        if not answering and (self.cycle is None or begun):
+        if not answering and (self.cycle is None or self._has_begun()):
             self.transport.close()
         else:
-            self._watch()
+            self._watch(self.loop.time() + REQUEST_SECONDS)
+
+    def _is_upgraded(self) -> bool:
+        return self.transport.get_protocol() is not self
+
+    def _has_begun(self) -> bool:
+        return bool(self.conn.trailing_data[0])
+
+    # --- what comes ---
+
+    def data_received(self, data: bytes) -> None:
+        if not self._lingering:
+            super().data_received(data)
+            return
+        self._left -= len(data)
+        if self._left < 0:
+            self.transport.abort()
+
+    def handle_events(self) -> None:
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before:
+            self.cycle.transport = _Answers(self)
+        self._take_place()
+
+    def _take_place(self) -> None:
+        """Tells the crowd what this connection does."""
+        if self.transport.is_closing():
+            return
+        state = self.conn.their_state
+        if self._is_upgraded() or state not in {h11.IDLE, h11.SEND_BODY}:
+            self.crowd.is_served(self)
+        elif state is h11.SEND_BODY or self.cycle is None or self._has_begun():
+            self.crowd.asks(self)
+        else:
+            self.crowd.idles(self)
+
+    # --- the ends of answers ---
+
+    def on_response_complete(self) -> None:
+        if self._lingering or self.transport.is_closing():
+            return
+        if self.conn.their_state is h11.SEND_BODY:
+            self.close_after_answer()
+        else:
+            super().on_response_complete()
+
+    def close_after_answer(self) -> None:
+        """Closes so that the client gets the answer also where it is still sending."""
+        if self._lingering or self.conn.their_state is not h11.SEND_BODY:
+            self.transport.close()
+            return
+        self._lingering = True
+        self.cycle.body = bytearray()
+        self._unset_keepalive_if_required()
+        self.crowd.asks(self)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+class _Answers:
+    """The transport as an answer has it."""
+
+    def __init__(self, connection: ImpatientHttp) -> None:
+        self.write = connection.transport.write
+        self.close = connection.close_after_answer
 
 
 def impatient_http(*, unread_seconds: float, max_connections: int) -> type[ImpatientHttp]:
     """The class for a server with these limits."""
-    limits = {"unread_seconds": unread_seconds, "max_connections": max_connections}
+    limits = {"unread_seconds": unread_seconds, "crowd": Crowd(max_connections)}
     return type("ImpatientHttp", (ImpatientHttp,), limits)
+
+
+def patient_websocket(*, max_message_rate: int) -> type[PatientWebSocket]:
+    """The class for a server with this limit."""
+    return type("PatientWebSocket", (PatientWebSocket,), {"max_message_rate": max_message_rate})

@@ -17,9 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from task_copilot import jsontext
 from task_copilot.access.addresses import texts
+from task_copilot.access.bodies import Bodies
 from task_copilot.access.configuration import Access
 from task_copilot.access.gate import Gate
 from task_copilot.access.headers import ProtectiveHeaders
+from task_copilot.access.rates import RequestRates
 from task_copilot.access.tickets import Cookies, Tickets
 from task_copilot.access.tokens import Authority
 from task_copilot.api import events
@@ -81,7 +83,8 @@ def served_app(log: Served, access: Access, metrics: Callable[[], bytes], *, por
             allow_headers=["Authorization", "Content-Type", "If-None-Match", "Last-Event-ID"],
             expose_headers=["ETag", "Retry-After"],
         )
-    return HostAndOriginGuard(ProtectiveHeaders(app), addresses)
+    guarded = HostAndOriginGuard(app, addresses)
+    return ProtectiveHeaders(RequestRates(guarded, access.settings.max_request_rate))
 
 
 def _sealing_key(authority: Authority) -> Callable[[], bytes]:
@@ -99,6 +102,7 @@ def _application(
         max_patterns=settings.max_patterns,
         ping_interval=ping_interval,
         listener_timeout=settings.listener_timeout,
+        max_message_rate=settings.max_message_rate,
     )
     websocket = WebSocketEndpoint(
         log.bus, log.listeners, limits, log.clock, refuse=settings.no_websocket
@@ -142,7 +146,7 @@ def build_app(
     )
     app.router.redirect_slashes = False  # "/api/streams/" is as unknown as any other path
     app.router.default = _nothing_there
-    return app
+    return Bodies(app)
 
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,10 +1,11 @@
 """Serves a declared route: checks what comes in, reads one state, answers it or 304."""
 
+import asyncio
 import json
 import logging
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -27,8 +28,12 @@ from task_copilot.stream_queries import Ambiguous
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_QUERY_PARAMETERS = 50
+
+READS_AT_ONCE = 2
+"""Reads of the database for HTTP at the same time; the others wait for their turn, so that the
+tools of this process never wait behind a crowd of them."""
+
 TEN_SECONDS = len("2026-01-08T12:00:3")
 """So much of a timestamp stays the same for ten seconds."""
 
@@ -43,11 +48,12 @@ class Refusal(TaskCopilotError):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the routes share."""
+    """What the routes share. `turns` are the reads of the database under way for HTTP."""
 
     database: Database[LogRow]
     clock: Clock
     checkpoints_kept: int
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))
 
 
 def endpoint(route: ApiRoute, context: Context) -> Callable[[Request], Any]:
@@ -77,7 +83,8 @@ async def _read(route: ApiRoute, context: Context, given: Parameters, request: R
         assert route.handler is not None  # noqa: S101 - only such routes come here
         return etag, encoded(route, route.handler(connection, given, now), state)
 
-    etag, body = await context.database.read(query)
+    async with context.turns:
+        etag, body = await context.database.read(query)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if body is None:
         return Response(status_code=304, headers=headers)
@@ -111,7 +118,8 @@ async def _write(route: ApiRoute, context: Context, given: Parameters, body: Bas
     fields = await context.database.write(
         lambda transaction: make_stream_checkpoint(transaction, given, body, kept)
     )
-    state = await context.database.read(log.state)
+    async with context.turns:
+        state = await context.database.read(log.state)
     return Response(
         encoded(route, fields, state), status_code=route.status, media_type="application/json"
     )
@@ -146,7 +154,7 @@ async def body_of(route: ApiRoute, request: Request) -> BaseModel:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refusal(415, "The body of a request is JSON: send Content-Type: application/json.")
     try:
-        value = json.loads(await _limited(request))
+        value = json.loads(await request.body())
     except RecursionError:
         raise Refusal(400, "The body is nested too deep.") from None
     except ValueError as error:
@@ -158,15 +166,6 @@ async def body_of(route: ApiRoute, request: Request) -> BaseModel:
         return route.body.model_validate(value)
     except ValidationError as error:
         raise InvalidInput(explain("the body", route.body_schema, error)) from None
-
-
-async def _limited(request: Request) -> bytes:
-    taken = bytearray()
-    async for chunk in request.stream():
-        taken += chunk
-        if len(taken) > MAX_BODY_BYTES:
-            raise Refusal(413, f"A body is at most {MAX_BODY_BYTES:,} bytes.")
-    return bytes(taken)
 
 
 def refused(error: TaskCopilotError) -> Response:

@@ -5,6 +5,7 @@ import logging
 
 import httpx2
 
+from task_copilot.buckets import Bucket
 from task_copilot.client.core import Core
 from task_copilot.client.door import Door
 from task_copilot.client.errors import HubUnavailable, Unusable
@@ -36,6 +37,12 @@ PASSING = {
 SERVER_ERRORS = 500
 
 
+REQUESTS_A_SECOND = 50
+REQUESTS_AT_ONCE = 100
+"""A hub refuses who sends more than 100 a second for long, or 200 at once; where much happens, a
+page brings more events instead."""
+
+
 def passes(status: int) -> bool:
     """Whether the same request may be answered later."""
     return status >= SERVER_ERRORS or status in PASSING
@@ -50,6 +57,7 @@ class Pages:
         self._options = options
         self._cuts = 0
         self._no_waiting_until = 0.0
+        self._pace = Bucket(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, self._now())
 
     def forget(self) -> None:
         """There is another hub: what was learned of waiting is of the old one."""
@@ -65,6 +73,8 @@ class Pages:
         if self._core.needs_head:  # since a moment ago
             self._core.behind = True
             return []
+        await asyncio.sleep(self._pace.wait(self._now()))
+        self._pace.take(self._now())
         waited = self._options.wait if self.waiting else 0.0
         started = self._now()
         try:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from task_copilot.buckets import Bucket
 from task_copilot.client.core import Core
 from task_copilot.client.door import Door
 from task_copilot.client.errors import Unusable
@@ -25,6 +26,12 @@ SENT_AWAY = 1008
 
 STABLE_SECONDS = 5.0
 """A connection that ends sooner and brought nothing has failed."""
+
+MESSAGES_A_SECOND = 15
+MESSAGES_AT_ONCE = 60
+"""A hub closes who sends more than 20 a second for long, or 100 at once."""
+
+MESSAGES_A_CHANGE = 2
 
 Sink = Callable[[Item], Awaitable[None]]
 
@@ -48,13 +55,17 @@ class Session:
         self._core = core
         self._options = options
         self._sink = sink
-        self._since = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._since = self._loop.time()
+        self._pace = Bucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE, self._since)
+        self._changed = asyncio.Event()
         core.connected()
 
     async def run(self, changed: asyncio.Event) -> bool:
         """Serves until the connection ends; whether to come back at once. `changed` is set
         where something else is wanted. Raises RequestRefused."""
-        sender = asyncio.create_task(self._send_changes(changed))
+        self._changed = changed
+        sender = asyncio.create_task(self._send_changes())
         try:
             await self._send()
             while True:
@@ -70,7 +81,7 @@ class Session:
             return False
         finally:
             sender.cancel()
-            if asyncio.get_running_loop().time() - self._since >= STABLE_SECONDS:
+            if self._loop.time() - self._since >= STABLE_SECONDS:
                 self.good = True
             await self._close()
 
@@ -86,18 +97,23 @@ class Session:
         await self._send()
 
     async def _send(self) -> None:
+        if self._pace.wait(self._loop.time(), MESSAGES_A_CHANGE):
+            self._changed.set()  # what is wanted by then goes out in one
+            return
         for message in self._core.outgoing():
+            self._pace.take(self._loop.time())
             await self._connection.send(message)
         if self._core.waits:
             self.answered.clear()
         else:
             self.answered.set()
 
-    async def _send_changes(self, changed: asyncio.Event) -> None:
+    async def _send_changes(self) -> None:
         with suppress(ConnectionClosed):  # the reader sees it too
             while True:
-                await changed.wait()
-                changed.clear()
+                await self._changed.wait()
+                await asyncio.sleep(self._pace.wait(self._loop.time(), MESSAGES_A_CHANGE))
+                self._changed.clear()
                 await self._send()
 
     async def _close(self) -> None:

@@ -31,12 +31,14 @@ LIMITS = (
     "max_listeners",
     "max_patterns",
     "max_message_bytes",
+    "max_message_rate",
     "ping_interval",
     "listener_timeout",
 )
 REFUSALS = {
     403: "the Host or the Origin of the request is not this server's, or WebSockets are off",
     422: "the address has another parameter than workspace",
+    429: "more handshakes than a client may send; wait a little",
     503: "as many listeners as there may be are connected; come back later",
 }
 CHANNEL = "#/channels/events"

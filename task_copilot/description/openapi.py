@@ -31,13 +31,14 @@ MEANINGS = {
     403: "The Host or the Origin of the request is not this server's, or the token does not "
     "allow this.",
     404: "There is no such thing.",
-    409: "It exists in several workspaces; name one of them.",
     408: "The body did not come in time.",
-    413: "The body is too big.",
+    409: "It exists in several workspaces; name one of them.",
+    413: "The body is too big, or there should be none.",
     415: "The body is not declared as JSON.",
     422: "The request can be read, but not all of it is allowed.",
     429: "More requests than one client may send; wait as long as Retry-After says.",
-    503: "The database cannot be used at the moment, or as many listen as may; try again.",
+    503: "The database cannot be used at the moment, as many listen as may, or all bodies "
+    "together are too big; try again.",
 }
 TEXTS = {
     "text/event-stream": "`message` events with the payload as data and its seq as id; before "

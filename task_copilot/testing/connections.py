@@ -102,6 +102,7 @@ class ServerEnd:
 
     def __init__(self, client: ClientEnd) -> None:
         self.last_pong = 0.0
+        self.begun: float | None = None
         self.answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """The status of the handshake."""
         self._client = client

@@ -159,7 +159,11 @@ class Serving:
 
     async def respond(self, request: httpx2.Request) -> httpx2.Response:
         """The answer to a request over HTTP."""
-        transport = httpx2.ASGITransport(self._apps[True], raise_app_exceptions=False)
+        transport = httpx2.ASGITransport(
+            self._apps[True],
+            raise_app_exceptions=False,
+            client=("127.0.0.1", 0),  # of no connection whose requests are counted
+        )
         task = asyncio.ensure_future(transport.handle_async_request(request))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)

@@ -330,7 +330,7 @@ async def test_who_changes_its_patterns_all_the_time_gets_what_it_holds_exactly_
     tmp_path: Path,
 ) -> None:
     port, rounds = free_port(), 150
-    async with session(tmp_path, port, 2) as [hub, other]:
+    async with session(tmp_path, port, 2, max_message_rate=1_000) as [hub, other]:
         ended = asyncio.Event()
 
         async def write(title: str) -> None:

@@ -111,6 +111,9 @@ async def running(folder: Path, **changes: Any) -> AsyncIterator[Running]:
             "database_url": f"sqlite:///{folder / 'tasks.db'}",
             "port": 0,
             "durability": "normal",
+            # Tests ask again and again until something is so.
+            "max_request_rate": 1_000_000,
+            "max_message_rate": 1_000,
             **changes,
         }
     )
@@ -1019,6 +1022,7 @@ class MemoryLog(MemoryPages):
             "max_patterns": 50,
             "ping_interval": 30.0,
             "listener_timeout": 60.0,
+            "max_message_rate": 20,
             **changes,
         }
         return WebSocketEndpoint(self.bus, self.listeners, WebSocketLimits(**limits), system_clock)
@@ -1108,7 +1112,7 @@ async def test_too_many_unread_answers_are_closed_with_1013(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     memory = MemoryLog()
-    endpoint = memory.endpoint()
+    endpoint = memory.endpoint(max_message_rate=1_000)
     async with AsgiClient(endpoint) as client:
         client.may_send.clear()
         for number in range(1_000):

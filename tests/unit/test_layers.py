@@ -33,6 +33,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.dashboard.*",
         "task_copilot.description",
         "task_copilot.description.*",
+        "task_copilot.entrance",
         "task_copilot.guard",
         "task_copilot.mcp_http",
         "task_copilot.mcp_http.*",
@@ -48,6 +49,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.standalone",
         "task_copilot.stdio",
         "task_copilot.stdio.*",
+        "task_copilot.strict_websocket",
         "task_copilot.succession",
         "task_copilot.testing",
         "task_copilot.testing.*",
@@ -114,6 +116,7 @@ LAYERS: dict[str, list[str]] = {
     "foundation": [
         "task_copilot",
         "task_copilot.bearer",
+        "task_copilot.buckets",
         "task_copilot.clock",
         "task_copilot.cursors",
         "task_copilot.credentials",
@@ -136,6 +139,7 @@ LAYERS: dict[str, list[str]] = {
 CLIENT_MAY_IMPORT = [
     "task_copilot",
     "task_copilot.bearer",  # which token goes to which hub
+    "task_copilot.buckets",  # so that it does not send faster than a hub takes
     "task_copilot.client",
     "task_copilot.client.*",
     "task_copilot.credentials",  # the token of this user's own hub
