@@ -5,6 +5,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
+from weakref import WeakSet
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ class Crowd:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.below: WeakSet[asyncio.WriteTransport] = WeakSet()
+        """The transports beneath TLS: once it has been closed twice, asyncio's transport of the
+        encrypted side cannot cut off any more."""
         self._asking: dict[Guest, None] = {}
         self._idle: dict[Guest, None] = {}
 
@@ -80,6 +84,7 @@ class TlsEntrance(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        self._inner.crowd.below.add(transport)
         self._inner.connections.add(self)
         self._inner.crowd.enters(self, len(self._inner.connections))
         task = self._inner.loop.create_task(self._agree())

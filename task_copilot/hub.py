@@ -16,7 +16,7 @@ from task_copilot.access.configuration import Access, access_of
 from task_copilot.access.tls import follow_renewals
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
-from task_copilot.entrance import behind_tls
+from task_copilot.entrance import Crowd, behind_tls
 from task_copilot.errors import InvalidInput
 from task_copilot.events.bus import Bus
 from task_copilot.events.listeners import Listeners
@@ -57,6 +57,9 @@ server half a second after it asked it to end."""
 
 STOP_LOOK_SECONDS = 0.005
 
+CUT_SECONDS = 0.05
+"""What cutting off the rest may take: a turn or two of the event loop."""
+
 CUT_OFF_SECONDS = 1.0
 """How long they may take where the hub goes on: there is no hurry then."""
 
@@ -94,6 +97,7 @@ class Hub:
         self._serving: asyncio.Task[None] | None = None
         self._listening: socket.socket | None = None
         self._following: asyncio.Task[None] | None = None
+        self._crowd = Crowd(most_connections(settings.max_listeners + BESIDE_LISTENERS))
         self._said = ""
         self.port: int | None = None
         self.access = Access(settings)
@@ -116,7 +120,7 @@ class Hub:
         if listening is None:
             return False
         self.port = listening.getsockname()[1]
-        self._server = _Server(_configuration(self._app(self.port), self.access))
+        self._server = _Server(_configuration(self._app(self.port), self.access, self._crowd))
         self._listening = listening
         self._serving = asyncio.create_task(self._serve(self._server, listening))
         self._follow_certificate()
@@ -240,13 +244,22 @@ class Hub:
         if server is None or self._serving is None:
             return
         await asyncio.gather(self._serving, return_exceptions=True)
-        state, loop = server.server_state, asyncio.get_running_loop()
-        deadline = loop.time() + STOP_SECONDS
-        # uvicorn tells nobody when the last connection is gone.
-        while (state.connections or state.tasks) and loop.time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(STOP_LOOK_SECONDS)
+        state = server.server_state
+        await _all_gone(state, STOP_SECONDS)
         for connection in tuple(state.connections):
             connection.transport.abort()
+        for transport in tuple(self._crowd.below):
+            transport.abort()
+        await _all_gone(state, CUT_SECONDS)
+
+
+async def _all_gone(state: uvicorn.server.ServerState, seconds: float) -> None:
+    """Waits until no connection is left, for so long at most."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    # uvicorn tells nobody when the last connection is gone.
+    while (state.connections or state.tasks) and loop.time() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(STOP_LOOK_SECONDS)
 
 
 def _shut(connection: Any) -> None:
@@ -256,13 +269,13 @@ def _shut(connection: Any) -> None:
         connection.transport.close()
 
 
-def _configuration(app: object, access: Access) -> uvicorn.Config:
+def _configuration(app: object, access: Access, crowd: Crowd) -> uvicorn.Config:
     settings, tls = access.settings, access.tls
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=impatient_http(
             unread_seconds=settings.listener_timeout,
-            max_connections=most_connections(settings.max_listeners + BESIDE_LISTENERS),
+            crowd=crowd,
         ),
         ws=patient_websocket(max_message_rate=settings.max_message_rate),
         ws_max_size=settings.max_message_bytes,

@@ -40,6 +40,10 @@ LINGER_BYTES = 16 * 1024 * 1024
 """After an answer to a request that was not read to its end, so long and so much more is taken
 and thrown away: closed at once, the connection would be reset, and the answer lost with it."""
 
+SMALL_BYTES = 64 * 1024
+"""A body that is declared to be no larger is waited for after such an answer, so that the
+connection serves further requests: it is probably on its way already."""
+
 END_SECONDS = 5.0
 """How long a client may take to read the rest of what it was sent."""
 
@@ -308,10 +312,21 @@ class ImpatientHttp(H11Protocol):
     def on_response_complete(self) -> None:
         if self._lingering or self.transport.is_closing():
             return
-        if self.conn.their_state is h11.SEND_BODY:
-            self.close_after_answer()
-        else:
+        if self.conn.their_state is not h11.SEND_BODY:
             super().on_response_complete()
+        elif self._body_is_small():
+            super().on_response_complete()  # what is left of it is thrown away
+            self.loop.call_later(LINGER_SECONDS, self._close_if_still_in, self.cycle)
+        else:
+            self.close_after_answer()
+
+    def _body_is_small(self) -> bool:
+        declared = dict(self.cycle.scope["headers"]).get(b"content-length", b"")
+        return declared.isdigit() and int(declared) <= SMALL_BYTES
+
+    def _close_if_still_in(self, cycle: object) -> None:
+        if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
+            self.transport.close()
 
     def close_after_answer(self) -> None:
         """Closes so that the client gets the answer also where it is still sending."""
@@ -336,9 +351,9 @@ class _Answers:
         self.close = connection.close_after_answer
 
 
-def impatient_http(*, unread_seconds: float, max_connections: int) -> type[ImpatientHttp]:
+def impatient_http(*, unread_seconds: float, crowd: Crowd) -> type[ImpatientHttp]:
     """The class for a server with these limits."""
-    limits = {"unread_seconds": unread_seconds, "crowd": Crowd(max_connections)}
+    limits = {"unread_seconds": unread_seconds, "crowd": crowd}
     return type("ImpatientHttp", (ImpatientHttp,), limits)
 
 
