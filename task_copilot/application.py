@@ -6,6 +6,7 @@ Imported after the first answer, since what it imports takes longer than that an
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -160,6 +161,7 @@ def _alone(path: Path) -> Iterator[None]:
         except OSError as error:
             # It is needed only where a deleted database is made again by several at once, and
             # who cannot lock here says already that it cannot serve.
-            level = logging.WARNING if isinstance(error, NotPrivate) else logging.INFO
+            ours = isinstance(error, NotPrivate) and error.filename == os.fspath(path)
+            level = logging.WARNING if ours else logging.INFO
             logger.log(level, "Opening the database without a lock: %s", error)
         yield

@@ -9,19 +9,17 @@ from task_copilot.commands.common import count, file_of_database
 from task_copilot.commands.findings import Finding, ok, wrong
 from task_copilot.database_file import COMPANIONS, ROOT, weakness_of_folder
 from task_copilot.errors import TaskCopilotError
-from task_copilot.private import FOR_OTHERS, kind_of, name_of, read_private, user_id
+from task_copilot.private import FOR_OTHERS, kind_of, name_of, user_id
 from task_copilot.settings import Settings, data_directory
 
 SUBJECT = "rights"
 OURS = ("hub-", "url-")
 """How the names of what the program keeps in the data directory begin."""
 
-MAX_TOKEN_BYTES = 65_536
-
 
 def rights(settings: Settings) -> Iterator[Finding]:
-    """The database's files, those in the data directory and the token, as far as there are any.
-    Windows has rights of another kind, and nothing is said there."""
+    """The database's files and those in the data directory, as far as there are any; the token
+    has a check of its own. Windows has rights of another kind, and nothing is said there."""
     if os.name != "posix":
         return
     try:
@@ -33,7 +31,6 @@ def rights(settings: Settings) -> Iterator[Finding]:
     findings = [each for path in files for each in _of_file(path, lenient=path in database)]
     for folder in dict.fromkeys(path.parent for path in database):
         findings += _of_folder(folder)
-    findings += _of_token(settings)
     if not findings and files:
         findings = [ok(SUBJECT, f"{count(len(files), 'file')} for you alone")]
     yield from findings
@@ -74,19 +71,6 @@ def _of_file(path: Path, *, lenient: bool) -> Iterator[Finding]:
     elif mode & FOR_OTHERS:
         text = f"{path} can be used by other users (mode {mode:o})."
         yield wrong(SUBJECT, text, f"chmod {mode & ~FOR_OTHERS:o} {path}")
-
-
-def _of_token(settings: Settings) -> Iterator[Finding]:
-    if settings.token_file is None:
-        path = data_directory() / "token"
-    else:
-        path = Path(settings.token_file).expanduser()
-    try:
-        read_private(path, MAX_TOKEN_BYTES)
-    except (FileNotFoundError, NotADirectoryError):
-        return  # none is needed, or the server says that it misses it
-    except OSError as error:
-        yield wrong(SUBJECT, f"{path}: {error.strerror}.", f"chmod 600 {path}")
 
 
 def _of_folder(folder: Path) -> Iterator[Finding]:

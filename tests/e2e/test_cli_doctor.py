@@ -166,7 +166,7 @@ def test_a_data_directory_that_others_can_read_is_found(shell: Shell) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["task-copilot.db", "hub-0.lock", "hub-0.json", "token"])
+@pytest.mark.parametrize("name", ["task-copilot.db", "hub-0.lock", "hub-0.json"])
 def test_a_file_that_others_can_use_is_found_and_left_as_it_is(shell: Shell, name: str) -> None:
     (shell.data / name).touch()
     (shell.data / name).chmod(0o644)
