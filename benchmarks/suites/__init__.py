@@ -3,6 +3,7 @@
 from benchmarks.measures import Suite
 from benchmarks.suites import (
     client,
+    dashboard,
     delivery,
     fairness,
     fanout,
@@ -41,5 +42,6 @@ SUITES: dict[str, Suite] = {
         memory,
         idle,
         routes,
+        dashboard,
     )
 }

@@ -53,30 +53,55 @@ class Unreachable(Exception):
     """Nobody answers at an address, or not as a hub would."""
 
 
+class NotAnswered(Unreachable):
+    """The request was sent and not answered; what has come of it is not known."""
+
+
 def get(url: str, target: str, *, seconds: float, limit: int) -> tuple[int, Any]:
     """Status and JSON of a GET request; raises Unreachable. Follows no redirect, uses no proxy."""
+    return ask(url, target, seconds=seconds, limit=limit)
+
+
+def ask(
+    url: str,
+    target: str,
+    *,
+    method: str = "GET",
+    body: Mapping[str, Any] | None = None,
+    program: str | None = None,
+    seconds: float,
+    limit: int,
+) -> tuple[int, Any]:
+    """Status and JSON of a request of `program` with a JSON body; raises Unreachable, and
+    NotAnswered where it was sent. Follows no redirect, uses no proxy."""
     try:
         parts = urlsplit(url)
         connection = SCHEMES[parts.scheme](parts.hostname or "", parts.port, timeout=seconds)
     except (ValueError, KeyError):
         raise Unreachable("that is no address of a hub") from None
     base = parts.path.rstrip("/")
+    failure = Unreachable
     try:
-        connection.request("GET", base + target, headers=_headers())
+        connection.connect()
+        failure = NotAnswered
+        content = None if body is None else json.dumps(body).encode()
+        connection.request(method, base + target, content, _headers(content, program))
         response = connection.getresponse()
         return response.status, json.loads(response.read(limit))
     except OSError as error:
-        raise Unreachable(error.strerror or str(error) or type(error).__name__) from None
+        raise failure(error.strerror or str(error) or type(error).__name__) from None
     except (http.client.HTTPException, ValueError, RecursionError):
-        raise Unreachable("what is there does not speak as a hub does") from None
+        raise failure("what is there does not speak as a hub does") from None
     finally:
         connection.close()
 
 
-def _headers() -> dict[str, str]:
+def _headers(content: bytes | None, program: str | None) -> dict[str, str]:
     token = os.environ.get(TOKEN_VARIABLE)
     bearer = {"Authorization": f"Bearer {token}"} if token else {}
-    return {"Accept": "application/json", **bearer}
+    named = {"User-Agent": program} if program else {}
+    sent = {} if content is None else {"Content-Type": "application/json"}
+    return {"Accept": "application/json", **bearer, **named, **sent}
 
 
 def health(url: str) -> Answer:
