@@ -1,6 +1,7 @@
 """Reading across workspaces: tasks with all fields, who works on what, and the workspaces."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,9 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_,
 
 from task_copilot import clock
 from task_copilot.database.tables import checkpoints, streams, tasks, workspaces
+from task_copilot.errors import InvalidInput
 from task_copilot.events.types import TaskStatus
+from task_copilot.ids import parse_task_id
 
 ACTIVE_MINUTES = 5
 """An agent whose task changed within so many minutes counts as active."""
@@ -30,6 +33,9 @@ class TasksWanted:
     stream_id: str | None = None
     assigned_agent: str | None = None
     parent: int | None = None
+    text: str | None = None
+    """In the title, the description or the notes, or the id; capitals of A to Z do not matter."""
+
     archived: bool = False
 
 
@@ -52,10 +58,20 @@ def _conditions(wanted: TasksWanted) -> list[ColumnElement[bool]]:
         tasks.c.parent_id: wanted.parent,
     }
     conditions = [column == value for column, value in given.items() if value is not None]
+    if wanted.text is not None:
+        conditions.append(_holds(wanted.text))
     if not wanted.archived and wanted.stream_id is None:
         away = tuple_(tasks.c.workspace_id, tasks.c.stream_id).in_(_ARCHIVED)
         conditions.append(or_(tasks.c.stream_id.is_(None), ~away))
     return conditions
+
+
+def _holds(text: str) -> ColumnElement[bool]:
+    texts = (tasks.c.title, tasks.c.description, tasks.c.notes)
+    found = [column.icontains(text, autoescape=True) for column in texts]
+    with suppress(InvalidInput):
+        found.append(tasks.c.id == parse_task_id(text))
+    return or_(*found)
 
 
 def tasks_page(
@@ -194,6 +210,35 @@ def every_workspace(connection: Connection) -> list[Any]:
         .order_by(workspaces.c.name)
     )
     return list(connection.execute(query).all())
+
+
+def completions(
+    connection: Connection, *, workspace: str | None, since: str, until: str
+) -> list[str]:
+    """When tasks that are completed were so, from `since` until before `until`."""
+    query = select(tasks.c.completed_at).where(
+        tasks.c.completed_at >= since, tasks.c.completed_at <= until
+    )
+    if workspace is not None:
+        query = query.join(workspaces, workspaces.c.id == tasks.c.workspace_id)
+        query = query.where(workspaces.c.name == workspace)
+    return [str(moment) for moment in connection.execute(query).scalars()]
+
+
+def one_checkpoint(connection: Connection, number: int, now: str) -> Any:
+    """A checkpoint's row with all columns, ``has_draft`` and the name of its ``workspace``;
+    None where there is none or it has expired."""
+    query = (
+        select(
+            checkpoints,
+            checkpoints.c.draft_content.is_not(None).label("has_draft"),
+            workspaces.c.name.label("workspace"),
+        )
+        .join(tasks, tasks.c.id == checkpoints.c.task_id)
+        .join(workspaces, workspaces.c.id == tasks.c.workspace_id)
+        .where(checkpoints.c.id == number, checkpoints.c.expires_at > now)
+    )
+    return connection.execute(query).first()
 
 
 def workspace_exists(connection: Connection, name: str) -> bool:

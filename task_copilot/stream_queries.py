@@ -101,6 +101,12 @@ def page(
     return _with_files(connection, query)
 
 
+def every(connection: Connection) -> list[StreamFound]:
+    """All streams of all workspaces in the order of `page`, without the files of their tasks."""
+    query = _FOUND.order_by(streams.c.created_at, streams.c.workspace_id, streams.c.stream_id)
+    return [_found(row, ()) for row in connection.execute(query)]
+
+
 def count(connection: Connection, *, workspace: str | None, archived: bool) -> int:
     """How many streams `page` goes through."""
     query = (
@@ -126,17 +132,18 @@ def one(connection: Connection, stream_id: str, workspace: str | None) -> Stream
 def _with_files(connection: Connection, query: Select[Any]) -> list[StreamFound]:
     rows = connection.execute(query).all()
     files = _files(connection, [(row.workspace_id, row.stream_id) for row in rows])
-    return [
-        StreamFound(
-            stream=from_row(row),
-            workspace_id=row.workspace_id,
-            workspace=row.workspace,
-            created_at=row.created_at,
-            blocked_reason=row.newest_reason,
-            files=files.get((row.workspace_id, row.stream_id), ()),
-        )
-        for row in rows
-    ]
+    return [_found(row, files.get((row.workspace_id, row.stream_id), ())) for row in rows]
+
+
+def _found(row: Any, files: tuple[str, ...]) -> StreamFound:
+    return StreamFound(
+        stream=from_row(row),
+        workspace_id=row.workspace_id,
+        workspace=row.workspace,
+        created_at=row.created_at,
+        blocked_reason=row.newest_reason,
+        files=files,
+    )
 
 
 def _files(

@@ -43,6 +43,14 @@ class StreamChange:
     dependencies: tuple[str, ...] | None = None
 
 
+def percentage(completed: int, total: int) -> float:
+    """0.0 to 100.0 with one decimal; 100.0 only where all are completed, 0.0 where none are."""
+    if not total:
+        return 0.0
+    rounded = round(100.0 * completed / total, 1)
+    return rounded if completed == total else min(rounded, 99.9)
+
+
 class Stream(NamedTuple):
     """A stream's row. Cancelled tasks count nowhere."""
 
@@ -79,10 +87,7 @@ class Stream(NamedTuple):
     @property
     def progress_percentage(self) -> float:
         """0.0 to 100.0 with one decimal; 0.0 without tasks."""
-        if not self.total:
-            return 0.0
-        rounded = round(100.0 * self.completed / self.total, 1)
-        return rounded if self.completed == self.total else min(rounded, 99.9)
+        return percentage(self.completed, self.total)
 
     def counts(self) -> tuple[int, int, int, int]:
         return (self.pending, self.in_progress, self.blocked, self.completed)

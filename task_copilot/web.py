@@ -26,8 +26,18 @@ from task_copilot.access.tickets import Cookies, Tickets
 from task_copilot.access.tokens import Authority
 from task_copilot.api import events
 from task_copilot.api.endpoint import Context, endpoint
-from task_copilot.api.routes import EVENT_STREAM, EVENTS, HEALTH, METRICS, ROUTES, TICKETS
+from task_copilot.api.pages import PAGE, page_routes
+from task_copilot.api.routes import (
+    EVENT_STREAM,
+    EVENTS,
+    HEALTH,
+    METRICS,
+    ROUTES,
+    TICKETS,
+    ApiRoute,
+)
 from task_copilot.api.tickets import give_ticket
+from task_copilot.api.writing import tool_endpoint
 from task_copilot.clock import Clock
 from task_copilot.credentials import place_of
 from task_copilot.database.store import Database
@@ -37,16 +47,18 @@ from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
 from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
 from task_copilot.guard import HostAndOriginGuard
-from task_copilot.identity import READ
 from task_copilot.mcp_http import PATH as MCP_PATH
 from task_copilot.mcp_http import McpEndpoint, Parts
 from task_copilot.ports import local_address
 from task_copilot.settings import Settings
 
+Respond = Callable[[Request], Awaitable[ASGIApp]]
+
 METRICS_TYPE = "text/plain; version=0.0.4"
 DOCUMENTS = ("openapi", "asyncapi")
 PLACES = (
-    *(route.path for route in ROUTES),
+    PAGE,
+    *dict.fromkeys(route.path for route in ROUTES),
     *(f"/{name}.json" for name in DOCUMENTS),
     "/ws (WebSocket)",
     f"{MCP_PATH} (MCP)",
@@ -72,7 +84,7 @@ def served_app(log: Served, access: Access, metrics: Callable[[], bytes], *, por
         app = Gate(
             *(app, access.authority, tickets, cookies),
             place=place_of(local_address(access.settings.host, port, access.scheme)) or "",
-            reading=[MCP_PATH, *(route.path for route in ROUTES if route.scope == READ)],
+            reading=[MCP_PATH, *(route.path for route in ROUTES if route.is_reading_post)],
         )
     addresses = access.addresses(port)
     if addresses.origins:
@@ -122,21 +134,23 @@ def build_app(
     mcp: McpEndpoint,
 ) -> ASGIApp:
     """The application of all routes."""
-    served = {
+    served: dict[str, Respond] = {
         HEALTH.path: events.health(feed, context.clock),
         EVENTS.path: events.events(feed),
         EVENT_STREAM.path: events.event_stream(feed),
         METRICS.path: measured(metrics),
         TICKETS.path: give_ticket(tickets),
     }
+    # One for each path, so that a refused method is told of all that there are.
+    methods: dict[str, dict[str, Respond]] = {}
+    for route in ROUTES:
+        respond = served.get(route.path) or _endpoint(route, context)
+        methods.setdefault(route.path, {})[route.method] = respond
     routes: list[BaseRoute] = [
-        Route(
-            route.path,
-            served.get(route.path) or endpoint(route, context),
-            methods=[route.method],
-        )
-        for route in ROUTES
+        Route(path, _by_method(responding), methods=list(responding))
+        for path, responding in methods.items()
     ]
+    routes += page_routes()
     routes += [Route(f"/{name}.json", described(name), methods=["GET"]) for name in DOCUMENTS]
     routes.append(WebSocketRoute("/ws", websocket))
     routes.append(Route("/ws", upgrade_required, methods=["GET"]))
@@ -149,12 +163,28 @@ def build_app(
     return Bodies(app)
 
 
+def _endpoint(route: ApiRoute, context: Context) -> Respond:
+    return endpoint(route, context) if route.tool is None else tool_endpoint(route, context)
+
+
+def _by_method(responding: dict[str, Respond]) -> Respond:
+    async def respond(request: Request) -> ASGIApp:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await responding[method](request)
+
+    return respond
+
+
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
     """The answer on paths that do not exist, for WebSockets too."""
     if scope["type"] == "websocket":
         await receive()
-    body = {"error": f"There is nothing at {scope['path'][:200]}. There are {', '.join(PLACES)}."}
+    body = {"error": _nothing_at(scope["path"])}
     await JSONResponse(body, status_code=404)(scope, receive, send)
+
+
+def _nothing_at(path: str) -> str:
+    return f"There is nothing at {path[:200]}. There are {', '.join(PLACES)}."
 
 
 async def upgrade_required(_request: Request) -> Response:
@@ -193,6 +223,7 @@ async def _explain(request: Request, error: Exception) -> Response:
     """Errors as JSON that says what does exist."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     messages = {
+        404: _nothing_at(request.url.path),
         405: f"{request.url.path[:200]} does not take {request.method}.",
     }
     headers = error.headers if isinstance(error, HTTPException) else None

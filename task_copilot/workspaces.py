@@ -6,7 +6,10 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from task_copilot.database.tables import workspaces
 from task_copilot.database.transaction import Transaction
+from task_copilot.errors import InvalidInput
 from task_copilot.location import Location
+
+MAX_NAME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,34 @@ def _named_only(connection: Connection, location: Location) -> Workspace | None:
 def _one(connection: Connection, condition: ColumnElement[bool]) -> Workspace | None:
     row = connection.execute(select(workspaces.c.id, workspaces.c.name).where(condition)).first()
     return None if row is None else Workspace(row.id, row.name)
+
+
+def named(connection: Connection, name: str) -> Workspace | None:
+    """The workspace of that name, whatever its folder."""
+    return find(connection, Location(name=name, path=None))
+
+
+def every(connection: Connection) -> list[Workspace]:
+    """All workspaces by their names."""
+    query = select(workspaces.c.id, workspaces.c.name).order_by(workspaces.c.name)
+    return [Workspace(row.id, row.name) for row in connection.execute(query)]
+
+
+def by_name(transaction: Transaction, name: str) -> Workspace:
+    """The workspace of that name, made without a folder if it is new.
+
+    Raises InvalidInput where a new one cannot have the name.
+    """
+    known = named(transaction.connection, name)
+    if known is not None:
+        return known
+    odd = not name.isprintable() or name != name.strip() or "/" in name or "\\" in name
+    if odd or len(name) > MAX_NAME or name.startswith(("~", ".")):
+        raise InvalidInput(
+            f"workspace: {name[:60]!r} cannot be the name of a new one; it takes 1 to {MAX_NAME} "
+            "printable characters without slashes, the first no dot, tilde or space."
+        )
+    return ensure(transaction, Location(name=name, path=None))
 
 
 def ensure(transaction: Transaction, location: Location) -> Workspace:

@@ -87,8 +87,15 @@ class TaskCreate(LiftsFromMetadata):
     ] = None
 
 
-class TaskUpdate(LiftsFromMetadata):
+class OfId(Arguments):
+    """Which task; where it stands in an address, the rest comes alone."""
+
     id: Id
+
+
+class TaskChanges(LiftsFromMetadata):
+    """What an update says of its task."""
+
     title: Title | None = None
     description: LongText | None = None
     status: TaskStatus | None = None
@@ -104,6 +111,10 @@ class TaskUpdate(LiftsFromMetadata):
     metadata: FreeObject | None = None
     agent: Agent | None = None
     request_id: RequestId | None = None
+
+
+class TaskUpdate(TaskChanges, OfId):
+    pass
 
 
 class TaskGet(Arguments):
@@ -148,8 +159,15 @@ def _bounded_pause(pause: PauseMetadata) -> PauseMetadata:
     return pause
 
 
-class CheckpointCreate(Arguments):
+class OfTaskId(Arguments):
+    """Which task; where it stands in an address, the rest comes alone."""
+
     task_id: Id
+
+
+class CheckpointContents(Arguments):
+    """What a checkpoint keeps beside the task itself."""
+
     trigger: CheckpointTrigger = "manual"
     execution_phase: Name | None = None
     execution_step: Step | None = None
@@ -169,8 +187,13 @@ class CheckpointCreate(Arguments):
     request_id: RequestId | None = None
 
 
-class CheckpointResume(Arguments):
-    task_id: Id
+class CheckpointCreate(CheckpointContents, OfTaskId):
+    pass
+
+
+class CheckpointChoice(Arguments):
+    """Which checkpoint of the task, or which further piece of it."""
+
     checkpoint_id: Annotated[Id | None, Field(description="default: the latest")] = None
     draft_offset: Annotated[
         Annotated[int, Field(ge=0, le=10_000_000)] | None,
@@ -182,6 +205,10 @@ class CheckpointResume(Arguments):
     ] = None
     agent: Agent | None = None
     request_id: RequestId | None = None
+
+
+class CheckpointResume(CheckpointChoice, OfTaskId):
+    pass
 
 
 Repeatable = TaskCreate | TaskUpdate | CheckpointCreate | CheckpointResume

@@ -18,14 +18,14 @@ from task_copilot.tools import arguments as args
 from task_copilot.tools import views
 from task_copilot.tools.answers import Answer, of_lines, of_object, rows_that_fit
 from task_copilot.tools.requests import Done, request_of
-from task_copilot.tools.session import ToolSession
+from task_copilot.tools.session import Session, ToolSession
 from task_copilot.workspaces import Scope, Workspace
 
 PAGE_RESERVE_BYTES = 1_000
 """Room for the first and the last line of a list."""
 
 
-async def task_create(session: ToolSession, actor: str, given: args.TaskCreate) -> Answer:
+async def task_create(session: Session, actor: str, given: args.TaskCreate) -> Answer:
     new = _new_task(given)
 
     def change(tx: Transaction, scope: Scope) -> Done:
@@ -63,7 +63,7 @@ def _new_task(given: args.TaskCreate) -> tasks.NewTask:
     )
 
 
-async def task_update(session: ToolSession, actor: str, given: args.TaskUpdate) -> Answer:
+async def task_update(session: Session, actor: str, given: args.TaskUpdate) -> Answer:
     number = parse_task_id(given.id)
     if not given.model_fields_set - {"id", "agent", "request_id"}:
         raise InvalidInput("Nothing to change; give status, notes or another field with the id.")
@@ -203,9 +203,7 @@ def _stream_page(
     return of_lines(table.header(workspace), rendered[:shown], more=more)
 
 
-async def checkpoint_create(
-    session: ToolSession, actor: str, given: args.CheckpointCreate
-) -> Answer:
+async def checkpoint_create(session: Session, actor: str, given: args.CheckpointCreate) -> Answer:
     number = parse_task_id(given.task_id, "taskId")
     new = _new_checkpoint(given)
     kept = session.checkpoints_kept
@@ -239,9 +237,7 @@ def _new_checkpoint(given: args.CheckpointCreate) -> checkpoints.NewCheckpoint:
     )
 
 
-async def checkpoint_resume(
-    session: ToolSession, actor: str, given: args.CheckpointResume
-) -> Answer:
+async def checkpoint_resume(session: Session, actor: str, given: args.CheckpointResume) -> Answer:
     number = parse_task_id(given.task_id, "taskId")
     wanted = None
     if given.checkpoint_id is not None:
@@ -260,7 +256,7 @@ async def checkpoint_resume(
 
 
 async def _rest_of_checkpoint(
-    session: ToolSession, number: int, wanted: int | None, given: args.CheckpointResume
+    session: Session, number: int, wanted: int | None, given: args.CheckpointResume
 ) -> Answer:
     now = session.clock()
 

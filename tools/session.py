@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -17,6 +17,24 @@ from task_copilot.tools.requests import Change, once
 from task_copilot.workspaces import Scope, Workspace, ensure, find
 
 T = TypeVar("T")
+
+
+class Session(Protocol):
+    """What the tools need that change something, or that go by the id of a task."""
+
+    @property
+    def checkpoints_kept(self) -> int: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    async def write(self, actor: str, change: Change, request: Request | None = None) -> Answer:
+        """Commits `change` in a workspace and returns its answer."""
+        ...
+
+    async def read(self, query: Callable[[Connection, Workspace | None], T]) -> T:
+        """The result of `query` in one read transaction."""
+        ...
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from benchmarks.measures import Suite
 from benchmarks.suites import (
     client,
+    dashboard,
     delivery,
     fairness,
     fanout,
@@ -43,5 +44,6 @@ SUITES: dict[str, Suite] = {
         memory,
         idle,
         routes,
+        dashboard,
     )
 }

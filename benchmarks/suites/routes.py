@@ -20,6 +20,8 @@ PATHS = (
     "/api/tasks/{task}",
     "/api/activity",
     "/api/workspaces",
+    "/api/overview",
+    "/api/completions",
 )
 LISTS_OF_100 = ("/api/streams?limit=100", "/api/tasks?", "/api/streams/Stream-")
 

@@ -39,9 +39,7 @@ class Health(Answer):
     clients: int
 
 
-class StreamRow(Shape):
-    """A stream with its counters; cancelled tasks count nowhere."""
-
+class _StreamFields(Shape):
     workspace: str
     stream_id: str
     stream_name: str
@@ -53,14 +51,28 @@ class StreamRow(Shape):
     blocked_tasks: int
     pending_tasks: int
     progress_percentage: float
-    dependencies: list[str]
-    files: list[str]
     blocked_reason: str | None
     created_at: str
     started_at: str | None
     completed_at: str | None
     archived_at: str | None
+
+
+class StreamRow(_StreamFields):
+    """A stream with its counters; cancelled tasks count nowhere."""
+
+    dependencies: list[str]
+    files: list[str]
     last_updated: str
+
+
+class StreamSeenRow(_StreamFields):
+    """A stream as it is or was. Of the past, what the log does not tell is null: `lastUpdated`
+    and `completedAt` from before the log begins, and long lists that changed since."""
+
+    dependencies: list[str] | None
+    files: list[str] | None
+    last_updated: str | None
 
 
 class TaskRow(Shape):
@@ -109,19 +121,54 @@ class CheckpointRow(Shape):
     has_draft: bool
 
 
-class ActivityRow(Shape):
-    """What an agent is doing: a task in progress; active if it changed within 5 minutes."""
-
+class _ActivityFields(Shape):
     workspace: str
     stream_id: str | None
     stream_name: str | None
     agent_id: str | None
     agent_name: str | None
     task_id: str
-    task_title: str
     started_at: str | None
-    last_heartbeat: str
     is_active: bool
+
+
+class ActivityRow(_ActivityFields):
+    """What an agent is doing: a task in progress; active if it changed within 5 minutes."""
+
+    task_title: str
+    last_heartbeat: str
+
+
+class ActivitySeenRow(_ActivityFields):
+    """What an agent is or was doing. Of the past, `lastHeartbeat` is null where it is from
+    before the log begins; such a task counts as idle."""
+
+    task_title: str | None
+    last_heartbeat: str | None
+
+
+class BlockedRow(Shape):
+    """A blocked task. Of the past, `blockedAt` is null where it is from before the log begins."""
+
+    workspace: str
+    task_id: str
+    task_title: str | None
+    stream_id: str | None
+    assigned_agent: str | None
+    blocked_reason: str | None
+    blocked_at: str | None
+
+
+class Totals(Shape):
+    """All tasks together, in streams or not; cancelled tasks count nowhere, and those of archived
+    streams only where these are shown."""
+
+    total_tasks: int
+    completed_tasks: int
+    in_progress_tasks: int
+    blocked_tasks: int
+    pending_tasks: int
+    progress_percentage: float
 
 
 class WorkspaceRow(Shape):
@@ -199,6 +246,57 @@ class Activity(Answer):
     total_idle: int
 
 
+class CompletedIn(Shape):
+    """How many tasks were completed from `start` until the start of the next."""
+
+    start: str
+    completed: int
+
+
+class Completions(Answer):
+    """48 stretches of equal length, the oldest first; the last one ends now. Tasks that were
+    reopened since count nowhere."""
+
+    buckets: list[CompletedIn]
+    bucket_minutes: float
+
+
+class CheckpointWhole(CheckpointRow, Answer):
+    """A checkpoint with what it keeps: the task as it was, the agent's context, and the first
+    40,000 characters of the draft."""
+
+    workspace: str
+    status: TaskStatus
+    notes: str | None
+    metadata: dict[str, Any]
+    assigned_agent: str | None
+    subtasks: dict[str, TaskStatus]
+    agent_context: dict[str, Any] | None
+    pause_metadata: dict[str, Any] | None
+    draft_type: str | None
+    draft: str | None
+    draft_length: int | None
+
+
+class Overview(Answer):
+    """Everything at one moment. `at` is the event that it was right after: with the parameter
+    that one, else `seq`. The first 1,000 streams, the newest 200 blocked tasks and 200
+    activities; workspaces that have a task."""
+
+    at: int
+    oldest_seq: int
+    timestamp: str | None
+    workspaces: list[WorkspaceRow]
+    streams: list[StreamSeenRow]
+    total_streams: int
+    totals: Totals
+    blocked: list[BlockedRow]
+    total_blocked: int
+    activities: list[ActivitySeenRow]
+    total_active: int
+    total_idle: int
+
+
 class Workspaces(Answer):
     """All workspaces of the database."""
 
@@ -232,6 +330,59 @@ class CheckpointMade(Answer):
     checkpoint_id: str
     task_id: str
     created_at: str
+
+
+class TaskMade(Answer):
+    """The task that a request made."""
+
+    id: str
+    status: TaskStatus
+    stream_id: str | None
+    created_at: str
+
+
+class TaskSaved(Answer):
+    """The task that a request changed."""
+
+    id: str
+    status: TaskStatus
+    updated_at: str
+
+
+class CheckpointSaved(Answer):
+    """The checkpoint that a request made of a task."""
+
+    id: str
+    task_id: str
+    sequence: int
+    trigger: CheckpointTrigger
+    created_at: str
+    expires_at: str
+
+
+class CheckpointOpened(Answer):
+    """What an agent needs to go on from a checkpoint. Where only a further piece of a long text
+    was asked for, everything else is null."""
+
+    checkpoint_id: str
+    task_id: str | None
+    task_title: str | None
+    sequence: int | None
+    checkpoint_created_at: str | None
+    restored_status: TaskStatus | None
+    restored_phase: str | None
+    restored_step: int | str | None
+    agent_context: dict[str, Any] | None
+    agent_context_text: str | None
+    agent_context_text_remaining: int | None
+    draft_type: str | None
+    draft_content: str | None
+    draft_remaining: int | None
+    subtask_summary: dict[str, int] | None
+    changed_since: list[dict[str, Any]] | None
+    changed_since_total: int | None
+    pause_metadata: dict[str, Any] | None
+    resume_instructions: str | None
 
 
 class Ticket(Shape):

@@ -1,6 +1,7 @@
 """Serves a declared route: checks what comes in, reads one state, answers it or 304."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import zlib
@@ -58,13 +59,15 @@ class Context:
 
 def endpoint(route: ApiRoute, context: Context) -> Callable[[Request], Any]:
     """The function that answers the requests of `route`."""
+    turns = contextlib.nullcontext() if route.at_once is None else asyncio.Semaphore(route.at_once)
 
     async def respond(request: Request) -> Response:
         try:
             given = parameters(route, request)
             if route.body is not None:
                 return await _write(route, context, given, await body_of(route, request))
-            return await _read(route, context, given, request)
+            async with turns:
+                return await _read(route, context, given, request)
         except TaskCopilotError as error:
             return refused(error)
 

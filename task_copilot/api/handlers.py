@@ -88,7 +88,7 @@ def show_stream(connection: Connection, given: params.OneStream, _now: str) -> F
     wanted = overview.TasksWanted(workspace=found.workspace, stream_id=given.stream_id)
     rows, more = overview.tasks_page(connection, wanted, after=0, limit=TASKS_OF_A_STREAM)
     # The cursor of the same tasks under /api/tasks, where a page can be asked for.
-    filters = _task_filters(found.workspace, None, given.stream_id, None, None, False)
+    filters = _task_filters(found.workspace, None, given.stream_id, None, None, False, None)
     return {
         **stream_fields(found),
         "tasks": [answers.TaskRow(**task_fields(row)) for row in rows],
@@ -130,11 +130,12 @@ def list_tasks(connection: Connection, given: params.TasksQuery, _now: str) -> F
         stream_id=given.stream_id,
         assigned_agent=given.assigned_agent,
         parent=parent,
+        text=given.text,
         archived=given.include_archived,
     )
     filters = _task_filters(
         *(given.workspace, given.status, given.stream_id, given.assigned_agent, parent),
-        given.include_archived,
+        *(given.include_archived, given.text),
     )
     after = position_of(given.cursor, filters)
     rows, more = overview.tasks_page(connection, wanted, after=after, limit=given.limit)
@@ -172,7 +173,7 @@ def show_task(connection: Connection, given: params.OneTask, now: str) -> Fields
     number = parse_task_id(given.task_id, "taskId")
     row = overview.one_task(connection, number)
     if row is None:
-        raise _no_task(number)
+        raise no_task(number)
     latest = overview.latest_checkpoint(
         connection, workspace=None, task=number, stream_id=None, now=now
     )
@@ -194,7 +195,8 @@ def show_task(connection: Connection, given: params.OneTask, now: str) -> Fields
     }
 
 
-def _no_task(number: int) -> NotFound:
+def no_task(number: int) -> NotFound:
+    """The failure of a request that names a task which does not exist."""
     return NotFound(f"There is no task {task_id(number)}. /api/tasks lists them.")
 
 
@@ -219,7 +221,7 @@ def list_checkpoints(
 ) -> Fields:
     number = parse_task_id(given.task_id, "taskId")
     if overview.one_task(connection, number) is None:
-        raise _no_task(number)
+        raise no_task(number)
     return {
         "checkpoints": [
             answers.CheckpointRow(
@@ -252,7 +254,7 @@ def show_latest_checkpoint(
     )
     if row is None:
         if task is not None and overview.one_task(connection, task) is None:
-            raise _no_task(task)
+            raise no_task(task)
         owner = given.stream_id or (None if task is None else task_id(task))
         raise NotFound(f"{owner} has no checkpoint that has not expired.")
     return checkpoint_fields(row)

@@ -11,6 +11,8 @@ from task_copilot.tools.values import Agent, Reason
 
 MAX_PAGE = 1_000
 MAX_CURSOR = 200
+MAX_SEARCH = 200
+MAX_HOURS = 31 * 24
 
 
 def _stream_id(text: str) -> str:
@@ -58,6 +60,7 @@ class TasksQuery(Everywhere):
     stream_id: StreamId | None = None
     assigned_agent: Agent | None = None
     parent_id: Id | None = None
+    text: Annotated[str, Field(min_length=1, max_length=MAX_SEARCH)] | None = None
     include_archived: bool = False
     limit: Limit = 100
     cursor: Cursor | None = None
@@ -65,6 +68,36 @@ class TasksQuery(Everywhere):
 
 class OneTask(Parameters):
     task_id: Id
+
+
+class NewTaskQuery(Parameters):
+    workspace: Annotated[
+        WorkspaceName | None,
+        Field(
+            description="Where; needed unless there is exactly one. One that does not exist yet "
+            "is made."
+        ),
+    ] = None
+
+
+class ChangedTask(OneTask):
+    workspace: Annotated[
+        WorkspaceName | None,
+        Field(description="The task's own, to make sure: with another one nothing is changed."),
+    ] = None
+
+
+class OverviewQuery(Everywhere):
+    include_archived: bool = False
+    at: Annotated[int, Field(ge=0, le=MAX_SEQ)] | None = None
+
+
+class CompletionsQuery(Everywhere):
+    hours: Annotated[int, Field(ge=1, le=MAX_HOURS)] = 24
+
+
+class OneCheckpoint(Parameters):
+    checkpoint_id: Id
 
 
 class TaskCheckpointsQuery(OneTask):

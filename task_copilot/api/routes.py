@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from task_copilot.api import answers, handlers
+from task_copilot.api import answers, glances, handlers
 from task_copilot.api import parameters as params
 from task_copilot.identity import READ, WRITE
 from task_copilot.schema import compact
+from task_copilot.tools import arguments
 
 Handler = Callable[[Any, Any, str], dict[str, Any]]
 
@@ -39,16 +40,33 @@ class ApiRoute:
     etag: bool = False
     """Whether answers name their state; true of all that a handler reads."""
 
+    tool: str | None = None
+    """The tool that carries out what a request asks for; `body` are its arguments."""
+
     scope: str = READ
     """What a token has to allow."""
 
+    at_once: int | None = None
+    """So many requests are read at once and the others wait for their turn; None for as many as
+    come. For what takes long: other routes need threads too."""
+
     coded: bool = False
     """Whether a 422 has the `code` that the same mistake has on a WebSocket."""
+
+    @property
+    def is_reading_post(self) -> bool:
+        """Whether it takes a POST that changes nothing. Another route may have the same path."""
+        return self.method == "POST" and self.scope == READ
 
     @cached_property
     def parameters_schema(self) -> dict[str, Any]:
         """The JSON schema of the parameters, for sentences about wrong ones."""
         return compact(self.query)
+
+    @property
+    def says_field(self) -> bool:
+        """Whether a 422 says which argument of a tool was wrong."""
+        return self.tool is not None
 
     @cached_property
     def body_schema(self) -> dict[str, Any]:
@@ -132,7 +150,7 @@ STREAMS = ApiRoute(
 
 TASKS = ApiRoute(
     path="/api/tasks",
-    summary="Tasks by status, stream, agent or parent, page by page.",
+    summary="Tasks by status, stream, agent, parent or text, page by page.",
     query=params.TasksQuery,
     answer=answers.TaskList,
     errors=(404, *READ_ERRORS),
@@ -159,6 +177,88 @@ TASK_CHECKPOINTS = ApiRoute(
     volatile=True,
 )
 
+CREATE_TASK = ApiRoute(
+    method="POST",
+    path="/api/tasks",
+    summary="Make a task, as the tool `task_create` does.",
+    query=params.NewTaskQuery,
+    body=arguments.TaskCreate,
+    answer=answers.TaskMade,
+    status=201,
+    tool="task_create",
+    scope=WRITE,
+    errors=(404, 409, *WRITE_ERRORS),
+)
+
+UPDATE_TASK = ApiRoute(
+    method="PATCH",
+    path="/api/tasks/{taskId}",
+    summary="Change a task, as the tool `task_update` does.",
+    query=params.ChangedTask,
+    body=arguments.TaskChanges,
+    answer=answers.TaskSaved,
+    tool="task_update",
+    scope=WRITE,
+    errors=(404, *WRITE_ERRORS),
+)
+
+CREATE_CHECKPOINT = ApiRoute(
+    method="POST",
+    path="/api/tasks/{taskId}/checkpoints",
+    summary="Make a checkpoint of a task, as the tool `checkpoint_create` does.",
+    query=params.ChangedTask,
+    body=arguments.CheckpointContents,
+    answer=answers.CheckpointSaved,
+    status=201,
+    tool="checkpoint_create",
+    scope=WRITE,
+    errors=(404, *WRITE_ERRORS),
+)
+
+RESUME_TASK = ApiRoute(
+    method="POST",
+    path="/api/tasks/{taskId}/resume",
+    summary="Go on from a task's checkpoint, as the tool `checkpoint_resume` does.",
+    query=params.ChangedTask,
+    body=arguments.CheckpointChoice,
+    answer=answers.CheckpointOpened,
+    tool="checkpoint_resume",
+    scope=WRITE,
+    errors=(404, *WRITE_ERRORS),
+)
+
+OVERVIEW = ApiRoute(
+    path="/api/overview",
+    summary="All that the first page of the dashboard shows, at one moment: now, or right after "
+    "an event that is still in the log.",
+    query=params.OverviewQuery,
+    answer=answers.Overview,
+    errors=(404, *READ_ERRORS),
+    handler=glances.show_overview,
+    volatile=True,
+    at_once=2,
+)
+
+COMPLETIONS = ApiRoute(
+    path="/api/completions",
+    summary="How many tasks were completed in each of 48 stretches of the last hours.",
+    query=params.CompletionsQuery,
+    answer=answers.Completions,
+    errors=(404, *READ_ERRORS),
+    handler=glances.show_completions,
+    volatile=True,
+)
+
+CHECKPOINT = ApiRoute(
+    path="/api/checkpoints/{checkpointId}",
+    summary="One checkpoint with what it keeps.",
+    query=params.OneCheckpoint,
+    answer=answers.CheckpointWhole,
+    errors=(404, *READ_ERRORS),
+    handler=glances.show_checkpoint,
+    volatile=True,
+)
+
 WORKSPACES = ApiRoute(
     path="/api/workspaces",
     summary="The projects that share this database.",
@@ -169,6 +269,8 @@ WORKSPACES = ApiRoute(
 
 ROUTES: tuple[ApiRoute, ...] = (
     HEALTH,
+    OVERVIEW,
+    COMPLETIONS,
     STREAMS,
     ApiRoute(
         path="/api/streams/{streamId}",
@@ -189,8 +291,12 @@ ROUTES: tuple[ApiRoute, ...] = (
     ),
     STREAM_CHECKPOINT,
     TASKS,
+    CREATE_TASK,
     TASK,
+    UPDATE_TASK,
     TASK_CHECKPOINTS,
+    CREATE_CHECKPOINT,
+    RESUME_TASK,
     ApiRoute(
         path="/api/checkpoints",
         summary="The latest checkpoint of a task or a stream.",
@@ -200,6 +306,7 @@ ROUTES: tuple[ApiRoute, ...] = (
         handler=handlers.show_latest_checkpoint,
         volatile=True,
     ),
+    CHECKPOINT,
     ApiRoute(
         path="/api/activity",
         summary="What each agent is doing: the tasks in progress.",

@@ -15,7 +15,7 @@ import click
 from task_copilot import runtime
 from task_copilot.bearer import UNAUTHORIZED, Given, OwnToken, given_token, refusal_of
 from task_copilot.client.tls import tls_reason
-from task_copilot.commands.common import Refusal, file_of_database, refusals
+from task_copilot.commands.common import ACTOR, Refusal, file_of_database, refusals
 from task_copilot.credentials import (
     CHALLENGE_HEADER,
     PROOF_HEADER,
@@ -48,6 +48,10 @@ _told: set[str] = set()
 
 class Unreachable(Exception):
     """Nobody answers at an address, or not as a hub would."""
+
+
+class NotAnswered(Unreachable):
+    """The request was sent and not answered; what has come of it is not known."""
 
 
 class Unauthorized(Refusal):
@@ -158,15 +162,16 @@ def get(hub: HubAt, target: str, *, seconds: float, limit: int) -> tuple[int, An
 def request(
     hub: HubAt, method: str, target: str, body: Any, *, seconds: float, limit: int
 ) -> tuple[int, Any]:
-    """As `get`, with any method and with `body` as JSON where it is not None."""
+    """As `get`, with any method and with `body` as JSON where it is not None. Raises NotAnswered
+    where a request that may change something was sent."""
     asked = _Asked(hub, seconds, limit)
     try:
         return asked.answer(method, target, body)
     except OSError as error:
         reason = tls_reason(error) or error.strerror or str(error) or type(error).__name__
-        raise Unreachable(reason + asked.hint(error)) from None
+        raise asked.failure(reason + asked.hint(error)) from None
     except (http.client.HTTPException, ValueError, RecursionError) as error:
-        raise Unreachable(
+        raise asked.failure(
             f"what is there does not speak as a hub does{asked.hint(error)}"
         ) from None
     finally:
@@ -181,6 +186,8 @@ class _Asked:
         with refusals():
             self._connection = _connection(hub, seconds)
         self._given = _given(hub)
+        self.failure: type[Unreachable] = Unreachable
+        """What to raise where no answer comes."""
 
     def close(self) -> None:
         self._connection.close()
@@ -210,7 +217,7 @@ class _Asked:
         return status, found
 
     def _ask(self, method: str, target: str, body: Any, token: str | None) -> tuple[int, Any]:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "User-Agent": ACTOR}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         content = None
@@ -237,6 +244,10 @@ class _Asked:
     def _send(
         self, method: str, target: str, content: str | None, headers: Mapping[str, str]
     ) -> http.client.HTTPResponse:
+        if self._connection.sock is None and self._connection.auto_open:
+            self._connection.connect()
+        if method != "GET":
+            self.failure = NotAnswered
         base = urlsplit(self._hub.url).path.rstrip("/")
         self._connection.request(method, base + target, content, dict(headers))
         return self._connection.getresponse()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from task_copilot import jsontext
+from task_copilot.commands import remote
 from task_copilot.commands.asking import ca_file_parameter
 from task_copilot.commands.common import (
     ACTOR,
@@ -103,7 +104,8 @@ def _others() -> list[click.Parameter]:
         envvar=URL_VARIABLE,
         show_envvar=True,
         metavar="URL",
-        help="Only to make sure: refused unless the hub there serves this very database.",
+        help="The hub to write through, such as http://127.0.0.1:9090. Without it: the database "
+        "itself.",
     )
     as_json = click.Option(["--json", "as_json"], is_flag=True, help="The tool's answer, as JSON.")
     return [url, ca_file_parameter(), as_json]
@@ -147,7 +149,7 @@ def _carried_out(
         raise Refusal(explain(tool.name, tool.input_schema, error)) from None
     with refusals():
         if url is not None:
-            _require_here(settings, url)
+            return remote.carried_out(settings, tool, arguments, url)
         if tool.name != "task_create":
             require_database(settings)
         location = locate(settings.workspace, os.environ, Path.cwd())
@@ -175,30 +177,6 @@ async def _call(settings: Settings, tool: Tool, checked: Any, location: "Locatio
         return answer
     finally:
         await database.close()
-
-
-def _require_here(settings: Settings, url: str) -> None:
-    """Refuses a hub of another database: nothing can be written over HTTP yet."""
-    from task_copilot.commands.asking import Unreachable, health, hub_at
-
-    try:
-        epoch = health(hub_at(settings, url)).get("epoch")
-    except Unreachable as reason:
-        raise Refusal(f"Nobody serves at {url}: {reason}. Nothing was written.") from None
-    if epoch != _epoch(settings):
-        raise Refusal(
-            f"{url} serves another database than the one here, and writing to a hub elsewhere is "
-            f"not possible yet. Nothing was written; run this there, or leave out --url "
-            f"({URL_VARIABLE}) to write here."
-        )
-
-
-def _epoch(settings: Settings) -> str:
-    from task_copilot.commands.common import database_of
-    from task_copilot.events import log
-
-    with database_of(settings) as database:
-        return database.read_now(log.state).epoch
 
 
 def _sentence(tool: Tool, answer: "Answer") -> str:

@@ -6,7 +6,7 @@ each time; a change of a task runs five statements while it holds the write lock
 
 import contextlib
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -50,7 +50,7 @@ class Prepared:
         rows = compiled.execute(connection, parameters).fetchall()
         return list(map(compiled.make_row, rows))
 
-    def iterate(self, connection: Connection, parameters: Parameters) -> Iterator[Any]:
+    def iterate(self, connection: Connection, parameters: Parameters) -> Generator[Any, None, None]:
         """The rows one by one, for callers that may stop early."""
         compiled = self._for(connection)
         with contextlib.closing(compiled.execute(connection, parameters)) as cursor:

@@ -12,9 +12,17 @@ from task_copilot import __version__
 from task_copilot.api.routes import ROUTES, ApiRoute
 from task_copilot.description import mcp
 from task_copilot.description.schemas import Schema, about, closed, reference
-from task_copilot.description.words import ANSWER_FIELDS, FIELDS, PARAMETERS
+from task_copilot.description.words import (
+    ANSWER_FIELDS,
+    FIELDS,
+    OF_ANSWERS,
+    OF_BODIES,
+    PARAMETERS,
+    Words,
+)
 from task_copilot.events.messages import ERRORS
 from task_copilot.mcp_http import PATH
+from task_copilot.tools.arguments import Arguments, PauseMetadata
 
 ABOUT = (
     "The state of all tasks, streams and checkpoints. Every answer says at which `seq` of the "
@@ -23,6 +31,7 @@ ABOUT = (
 ERROR = "Error"
 AMBIGUOUS = "Ambiguous"
 REFUSED = "Refused"
+REJECTED = "Rejected"
 CONFLICT = 409
 NOT_ALLOWED = 422
 MEANINGS = {
@@ -108,12 +117,14 @@ def parameters(route: ApiRoute) -> list[dict[str, Any]]:
             field.default for field in route.query.model_fields.values() if field.alias == name
         )
         shown = {} if default is None or name in in_path else {"default": default}
-        known = PARAMETERS.get(name, {})
+        known = dict(PARAMETERS.get(name, {}))
+        if schema.get("description"):  # a parameter's own words say more of its route
+            known["description"] = schema["description"]
         found.append(
             {
                 "name": name,
                 "in": "path" if name in in_path else "query",
-                "description": known.get("description") or schema.get("description", ""),
+                "description": known.get("description", ""),
                 "required": name in in_path,
                 "schema": {**shown, **schema, **known},
             }
@@ -153,6 +164,8 @@ def _responses(route: ApiRoute) -> dict[str, Any]:
         schema = AMBIGUOUS if status == CONFLICT else ERROR
         if status == NOT_ALLOWED and route.coded:
             schema = REFUSED
+        elif status == NOT_ALLOWED and route.says_field:
+            schema = REJECTED
         found[str(status)] = _response(schema, MEANINGS[status])
     return found
 
@@ -183,8 +196,13 @@ def _schemas() -> dict[str, Schema]:
         by_alias=True,
         ref_template="#/components/schemas/{model}",
     )
-    found = {name: _described(schema) for name, schema in generated["$defs"].items()}
+    found = {name: _described(name, schema) for name, schema in generated["$defs"].items()}
     error = {"type": "string", "description": "What is wrong, for people."}
+    argument = {
+        "type": ["string", "null"],
+        "description": "The argument that is wrong; null where it is not known.",
+        "examples": ["title"],
+    }
     code = {"enum": list(ERRORS), "description": "What is wrong with a request for events."}
     workspaces = {
         "type": "array",
@@ -197,18 +215,36 @@ def _schemas() -> dict[str, Schema]:
         **mcp.schemas(reference(ERROR)),
         ERROR: closed({"error": error}),
         REFUSED: closed({"error": error, "code": code}),
+        REJECTED: closed({"error": error, "field": argument}),
         AMBIGUOUS: closed({"error": error, "workspaces": workspaces}),
     }
 
 
-def _described(schema: Schema) -> Schema:
+def _described(title: str, schema: Schema) -> Schema:
     """The schema of an object without generated titles, its fields explained."""
     properties = {}
     for name, field in schema.get("properties", {}).items():
-        known = {} if "const" in field else (ANSWER_FIELDS.get(name) or FIELDS.get(name, {}))
-        properties[name] = {**_without_title(field), **known}
+        properties[name] = {**_without_title(field), **_words_for(title, name, field)}
     text = {"description": " ".join(schema.get("description", "").split())}
     return {**_without_title(schema), **text, "properties": properties}
+
+
+_OF_TOOLS = {PauseMetadata.__name__} | {
+    route.body.__name__
+    for route in ROUTES
+    if route.body is not None and issubclass(route.body, Arguments)
+}
+
+
+def _words_for(title: str, name: str, field: Schema) -> Words:
+    """What is said of a field of the object `title` beside its type."""
+    if "const" in field:
+        return {}
+    known = OF_ANSWERS.get(title, {}).get(name) or ANSWER_FIELDS.get(name) or FIELDS.get(name, {})
+    if title in _OF_TOOLS:  # the limits of an argument are those of the tool
+        text = OF_BODIES.get(name) or field.get("description") or known.get("description", "")
+        return {"description": text[:1].upper() + text[1:]}
+    return known
 
 
 def _without_title(schema: Schema) -> Schema:

@@ -206,9 +206,82 @@ ANSWER_FIELDS: dict[str, Words] = {
     "next": count("The `since` of the next request.", 97),
     "gap": about("Events that are gone; null where none is."),
     "path": words("Its folder; null if it has only a name.", "/home/ada/web-shop"),
+    "at": count("The event that this was right after; 0 for before the first.", 97),
+    "oldestSeq": count("The oldest event that the log has; 0 if it has none.", 1),
+    "totals": about("All tasks together."),
+    "blocked": about("The blocked tasks, the newest first."),
+    "totalBlocked": count("How many tasks are blocked.", 1),
+    "buckets": about("The stretches, the oldest first."),
+    "bucketMinutes": words("Length of a stretch in minutes.", 30.0, minimum=0),
+    "start": moment("Where the stretch begins."),
+    "completed": count("Tasks that were completed in it.", 3),
+    "agentContext": about("What the agent left for the next one; null if nothing."),
+    "agentContextText": words("Its JSON, as far as it fits, where it is too long.", '{"step":'),
+    "agentContextTextRemaining": count("Characters of it that are left.", 120),
+    "draftType": words("What kind of draft it is, in the agent's own words.", "markdown"),
+    "draft": words("The first 40,000 characters of the draft; null if there is none.", "# Pay"),
+    "draftLength": count("Characters of the whole draft; null if there is none.", 5),
+    "draftContent": words("The draft, as far as it fits.", "# Pay"),
+    "draftRemaining": count("Characters of it that are left.", 0),
+    "pauseMetadata": about("Why the work paused, and what was next; null if nothing was said."),
+    "checkpointCreatedAt": moment("When the checkpoint was made."),
+    "restoredStatus": words("Status of the task then.", "in_progress"),
+    "restoredPhase": words("Phase of the work then.", "implementation"),
+    "restoredStep": words("Step of the work then.", 3),
+    "subtaskSummary": about("How many parts the task has, of each status."),
+    "changedSince": about("What is different on the task since then."),
+    "changedSinceTotal": count("How many differences there are, where not all are shown.", 60),
+    "resumeInstructions": words("What to do next, in words.", "Go on from draftContent."),
 }
 
+OF_ANSWERS: dict[str, dict[str, Words]] = {
+    "CheckpointSaved": {"id": words("The checkpoint.", "CP-7", pattern=CHECKPOINT_ID)},
+    "CheckpointWhole": {
+        "status": words("Status of the task then.", "in_progress"),
+        "notes": words("Notes of the task then.", "The test card works."),
+        "metadata": about("Free fields of the task then."),
+        "assignedAgent": words("Who worked on it then.", "ada"),
+        "subtasks": about("The status that each part of the task had then, by its id."),
+    },
+    "Overview": {
+        "timestamp": moment("When this was so; null where the log does not tell."),
+        "totalStreams": count("All that match, also those beyond the first 1,000.", 4),
+        "totalActive": count("Activities of tasks that changed within the 5 minutes before.", 2),
+        "totalIdle": count("The other activities.", 0),
+    },
+}
+"""Fields that mean something else in one object than in the others."""
+
+OF_BODIES: dict[str, str] = {
+    "status": "The new status.",
+    "assignedAgent": "Who works on it; an empty text is nobody.",
+    "blockedReason": "Why it is blocked.",
+    "streamId": "The stream; an empty text takes the task out of its stream.",
+    "streamName": "What the stream is called from now on.",
+    "streamPhase": "The stream's phase from now on.",
+    "streamDependencies": "Streams that the stream needs from now on.",
+    "metadata": "Free fields; in a change they are merged, and null removes one.",
+    "agent": "Who acts, if not the one that asks.",
+    "requestId": "The same id within a day: the same answer, nothing written twice.",
+    "trigger": "Why the checkpoint is made.",
+    "expiresIn": "Minutes that it is kept.",
+    "draftContent": "Unfinished work, up to 1,048,576 bytes of UTF-8.",
+    "pauseMetadata": "Why the work pauses, and what is next.",
+    "checkpointId": "The checkpoint; without it, the latest.",
+    "draftOffset": "Only the rest of a long draft, from this character.",
+    "contextOffset": "Only the rest of a long context, from this character of its JSON.",
+    "pauseReason": "Why the work pauses.",
+    "pausedBy": "Who pauses it.",
+    "nextSteps": "What is to be done next.",
+    "blockers": "What is in the way.",
+    "keyFiles": "The files that matter.",
+    "estimatedResumeTime": "When the work may go on.",
+}
+"""Arguments of tools as fields of a request, where other words fit them better."""
+
 ANY_TASK_ID = r"^(?:[Tt][Aa][Ss][Kk]-)?[0-9]{1,15}$"
+
+ANY_CHECKPOINT_ID = r"^(?:[Cc][Pp]-)?[0-9]{1,15}$"
 
 PARAMETERS: dict[str, Words] = {
     "workspace": words("Only of this workspace; without it, of all.", "web-shop"),
@@ -227,5 +300,11 @@ PARAMETERS: dict[str, Words] = {
     "streams": words("Only events of these streams, and of tasks in them.", "Stream-A"),
     "agents": words("Only events of tasks that one of these is assigned to.", "ada"),
     "notActors": words("Not the events of changes that these made.", "ada"),
+    "at": words("As it was right after this event; without it, as it is now.", 97),
+    "hours": words("How many hours back.", 24),
+    "text": words(
+        "Only tasks with this in the title, the description or the notes, or with this id.", "pay"
+    ),
+    "checkpointId": words("The checkpoint.", "CP-1", pattern=ANY_CHECKPOINT_ID),
     "wait": words("Seconds to wait for an event where there is none.", 0),
 }

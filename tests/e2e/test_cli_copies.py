@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from e2e.servers import COMMAND, contents, events, opened, start_server
 from e2e.shells import Shell
-from integration.test_fold import STREAMS, Fold, check, commit, groups_of_steps, operation
+from histories import STREAMS, commit, groups_of_steps, operation
+from integration.test_fold import Fold, check
 from support import World, database_at, ticking
 from task_copilot import purge, transfer
 from task_copilot.announced import AnnouncedFile

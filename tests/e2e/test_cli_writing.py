@@ -1,13 +1,14 @@
 """``task-copilot create`` and ``update``: the tools, from a shell."""
 
-import asyncio
 import json
-import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
-from e2e.servers import COMMAND, contents, events, start_server
+from e2e.servers import contents, events, start_server
 from e2e.shells import Shell
 from task_copilot.tools.registry import TOOLS_BY_NAME
 
@@ -143,35 +144,61 @@ def test_an_update_stays_in_its_workspace(shell: Shell) -> None:
     assert "updated" in shell.said("--workspace", "project", "update", "1", "--title", "x")
 
 
-# Beside servers
+# Through hubs
 
 
-async def test_what_is_written_beside_a_server_reaches_it(tmp_path: Path) -> None:
+async def test_what_is_written_through_a_hub_is_answered_as_without_one(
+    tmp_path: Path, shell: Shell
+) -> None:
     async with start_server(tmp_path, log_level="info") as mcp:
         await mcp.served()
         await mcp.ok("task_create", title="One")
-        command = [*COMMAND, "create", "Two", "--url", f"http://127.0.0.1:{mcp.port}"]
-        environment = {**os.environ, **mcp.environment}
-        done = await asyncio.create_subprocess_exec(*command, cwd=mcp.folder, env=environment)
-        assert await asyncio.wait_for(done.wait(), 60) == 0
-        assert "TASK-2 pending - Two" in await mcp.text("task_list")
+        url = f"http://127.0.0.1:{mcp.port}"
+
+        async def said(*words: str, **environment: str) -> str:
+            done = await shell.beside(mcp, *words, **{"TASK_COPILOT_URL": url, **environment})
+            assert done.exit_code == 0, done.stderr
+            return done.stdout
+
+        words = ("create", "Two", "--stream", "S", "--request-id", "r", "--metadata", '{"a": 1}')
+        assert await said(*words) == "TASK-2 created: pending in S\n"
+        assert set(json.loads(await said(*words, "--json"))) == {
+            *("id", "status", "streamId", "createdAt")
+        }
+        assert await said("update", "2", "--status", "blocked", "--as", "ada") == (
+            "TASK-2 updated: blocked\n"
+        )
+        assert await said("update", "2", "--title", "x", TASK_COPILOT_AGENT="ops")
+        assert "2 tasks" in await mcp.text("task_list")
+        actors = [event["actor"] for event in events(mcp.database) if event["topic"][-1] == "2"]
+        assert list(dict.fromkeys(actors)) == ["cli", "ada", "ops"]
+        done = await shell.beside(mcp, "update", "9", "--title", "x", TASK_COPILOT_URL=url)
+        assert "ID: no task TASK-9 in this workspace" in done.stderr
+        done = await shell.beside(
+            mcp, "create", "x", "--stream", "T", "--depends-on", "T", "--url", url
+        )
+        assert "--depends-on: T needs T, which is a cycle" in done.stderr
 
 
-async def test_writing_to_a_hub_of_another_database_is_refused(
+async def test_a_hub_elsewhere_is_written_to_in_the_workspace_that_is_named(
     tmp_path: Path, shell: Shell
 ) -> None:
     async with start_server(tmp_path / "there", log_level="info") as there:
         await there.served()
         await there.ok("task_create", title="Theirs")
         url = f"http://127.0.0.1:{there.port}"
-        async with start_server(tmp_path / "here") as here:
-            await here.ok("task_create", title="Ours")
-            for words in (("create", "x"), ("update", "1", "--title", "x")):
-                found = await shell.beside(here, *words, TASK_COPILOT_URL=url)
-                assert found.exit_code == 1
-                assert "writing to a hub elsewhere is not possible yet" in found.stderr
-            assert "1 task" in await here.text("task_list")
-        assert "1 task" in await there.text("task_list")
+        before = contents(there.database)
+        for words in (("create", "x"), ("update", "1", "--title", "x")):
+            reason = shell.refused(*words, TASK_COPILOT_URL=url)
+            assert f"has no workspace of this folder, {shell.folder}; it has" in reason
+        assert contents(there.database) == before
+        created = shell.said("--workspace", "new", "create", "x", "--url", url)
+        assert created == "TASK-2 created: pending\n"
+        assert [row[1] for row in contents(there.database)["workspaces"]][1:] == ["new"]
+        assert "belongs to the workspace" in shell.refused(
+            *("--workspace", "new", "update", "1", "--title", "x", "--url", url)
+        )
+        assert not shell.database.exists()
 
 
 def test_writing_where_nobody_serves_is_refused(shell: Shell) -> None:
@@ -179,3 +206,28 @@ def test_writing_where_nobody_serves_is_refused(shell: Shell) -> None:
     reason = shell.refused("create", "x", "--url", f"http://127.0.0.1:{shell.port}")
     assert reason.endswith("Nothing was written.")
     assert "it looks like" in shell.refused("create", "x", "--url", "foo")
+
+
+class Silent(BaseHTTPRequestHandler):
+    """Says that it is a hub, and hangs up where something is to be written."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"service": "task-copilot"}')
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+def test_who_got_no_answer_is_told_that_it_may_be_written_and_how_to_go_on(shell: Shell) -> None:
+    with HTTPServer(("127.0.0.1", 0), Silent) as hub:
+        Thread(target=hub.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{hub.server_port}"
+        reason = shell.refused("--workspace", "shop", "create", "x", "--url", url)
+        hub.shutdown()
+    assert "Whether it was written is not known" in reason
+    assert reason.endswith("the same --request-id is carried out once.")

@@ -26,6 +26,7 @@ from task_copilot.access.configuration import access_of
 from task_copilot.access.tickets import MAX_TICKETS, TICKET_SECONDS, Tickets
 from task_copilot.api.routes import ROUTES
 from task_copilot.errors import InvalidInput
+from task_copilot.events import log
 from task_copilot.identity import ANYBODY
 from task_copilot.settings import Settings
 from validation import validated
@@ -352,6 +353,25 @@ async def test_a_refusal_for_want_of_a_scope_says_which(signing_hub: RunningHub)
     assert "'write'" in answer.json()["error"]
     assert 'error="insufficient_scope", scope="write"' in answer.headers["www-authenticate"]
     validated("POST", "/api/streams/Stream-A/checkpoint", 403, answer.json())
+
+
+async def test_the_routes_of_the_tools_need_the_scope_write_and_act_as_the_subject(
+    signing_hub: RunningHub,
+) -> None:
+    written: tuple[tuple[str, str, dict[str, str]], ...] = (
+        *(("POST", "/api/tasks", {"title": "x"}), ("PATCH", "/api/tasks/1", {"notes": "x"})),
+        *(("POST", "/api/tasks/1/checkpoints", {}), ("POST", "/api/tasks/1/resume", {})),
+    )
+    for scope, allowed in (("read", False), ("write", True)):
+        for method, path, body in written:
+            answer = await signing_hub.http.request(
+                method, path, json=body, headers=bearer(signed(scope=scope))
+            )
+            assert (answer.status_code != 403) == allowed, path
+            assert answer.is_success == allowed
+            validated(method, path, answer.status_code, answer.json())
+    rows = signing_hub.database.read_now(lambda connection: log.rows_after(connection, 2))
+    assert [json.loads(row.payload)["actor"] for row in rows] == ["ci"] * 4
 
 
 async def test_tokens_that_are_not_as_they_must_be_are_refused_with_the_reason(

@@ -311,7 +311,7 @@ async def test_an_unchanged_state_is_answered_with_304_and_reads_the_log_alone(a
     api.shop.do(lambda tx, s: checkpoints.create(tx, s, 1, NewCheckpoint(), kept=5))
     for declared in [route.path for route in ROUTES if route.handler]:
         query = "?taskId=1" if declared == "/api/checkpoints" else ""
-        path = declared.format(streamId="Stream-A", taskId="1") + query
+        path = declared.format(streamId="Stream-A", taskId="1", checkpointId="1") + query
         first = await api.client.get(path)
         assert first.status_code == 200
         known = {"If-None-Match": f'"other", W/{first.headers["etag"]}'}

@@ -354,7 +354,7 @@ async def test_head_answers_on_every_route_without_a_body(tmp_path: Path) -> Non
         await hub.create("S")
         for route in ROUTES:
             if route.method == "GET":
-                path = route.path.format(streamId="S", taskId="TASK-1")
+                path = route.path.format(streamId="S", taskId="TASK-1", checkpointId="CP-1")
                 answer = await hub.http.head(path)
                 assert answer.status_code in {200, 404, 422}, path
                 assert answer.content == b""

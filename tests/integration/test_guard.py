@@ -404,7 +404,7 @@ def request(hub: Running, line: str, more: str = "") -> bytes:
             "/%C3%A9",
             "/..",
             "/../health",
-            "/?x=1",
+            "/nothing?x=1",
             "/x%3Fy",
             "/x%0d%0ay",
             "/" + "x" * 4_000,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from docs import watch_picture
-from integration.test_fold import commit, creations, groups_of_steps, operation, updates
+from histories import commit, creations, groups_of_steps, operation, updates
 from support import World, database_at, ticking
 from task_copilot.api.routes import STREAMS, TASKS
 from task_copilot.commands.board import Board, Outdated, Picture, Stream, Task

@@ -35,7 +35,7 @@ FRAMES = {kind: examples.from_server(kind) for kind in SERVER_MESSAGES if kind !
 REQUESTS = {kind: examples.from_client(kind) for kind in CLIENT_MESSAGES}
 ANSWER_NAMES = sorted(
     {route.answer.__name__ for route in ROUTES if route.answer is not None}
-    | {"Error", "Refused", "Ambiguous"}
+    | {"Error", "Refused", "Rejected", "Ambiguous"}
     | {name for name in DOCUMENTS["openapi"]["components"]["schemas"] if name.endswith("Row")}
 )
 
@@ -134,7 +134,10 @@ def test_no_field_is_explained_that_does_not_exist() -> None:
         for schema in objects(document["components"]["schemas"])
         for name in schema["properties"]
     }
-    assert set(words.FIELDS) | set(words.ANSWER_FIELDS) <= known
+    assert set(words.FIELDS) | set(words.ANSWER_FIELDS) | set(words.OF_BODIES) <= known
+    schemas = DOCUMENTS["openapi"]["components"]["schemas"]
+    for name, fields in words.OF_ANSWERS.items():
+        assert set(fields) <= set(schemas[name]["properties"])
     given = {part["name"] for route in ROUTES for part in openapi.parameters(route)}
     assert set(words.PARAMETERS) <= given
 
