@@ -20,6 +20,8 @@ BYTES_A_SECOND = 256 * 1024
 """A body may take the first seconds, and one more for each so many bytes that have come."""
 
 WITH_BODY = ("POST", "PUT", "PATCH")
+"""Of others nobody reads the body, so that it is never held."""
+
 MCP_PATH = "/mcp"
 CHECKPOINT_ENDINGS = ("/checkpoint", "/checkpoints")
 HTTP_BUSY = 503
@@ -104,7 +106,7 @@ class _Body:
 
 
 def _has_none(scope: Scope) -> bool:
-    return scope["method"] not in WITH_BODY and _declared(scope) == 0
+    return scope["method"] not in WITH_BODY
 
 
 def _declared(scope: Scope) -> int | None:
@@ -117,8 +119,6 @@ def _declared(scope: Scope) -> int | None:
 
 
 def _limit(scope: Scope) -> int:
-    if scope["method"] not in WITH_BODY:
-        raise _Refused(413, f"A {scope['method'][:20]} takes no body.")
     path = scope["path"]
     makes_checkpoint = scope["method"] == "POST" and path.endswith(CHECKPOINT_ENDINGS)
     return MAX_LARGE_BODY_BYTES if path == MCP_PATH or makes_checkpoint else MAX_BODY_BYTES

@@ -74,11 +74,11 @@ class ApiRoute:
         return {} if self.body is None else compact(self.body)
 
 
-ANYWHERE = (401, 403, 413, 429)
+ANYWHERE = (401, 403, 429)
 """What may be answered before a route is reached."""
 
 READ_ERRORS = (*ANYWHERE, 422, 503)
-WRITE_ERRORS = (400, *ANYWHERE, 408, 415, 422, 503)
+WRITE_ERRORS = (400, *ANYWHERE, 408, 413, 415, 422, 503)
 
 HEALTH = ApiRoute(
     path="/health",

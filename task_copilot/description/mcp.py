@@ -50,7 +50,7 @@ def schemas(error: Schema) -> dict[str, Schema]:
         "description": "A message of JSON-RPC 2.0, as MCP describes it.",
         "properties": {
             "jsonrpc": {"const": "2.0", "description": "The version of JSON-RPC."},
-            "id": {"type": ["string", "integer", "null"], "description": "Of a request."},
+            "id": {"type": ["string", "number", "null"], "description": "Of a request."},
             "method": {"type": "string", "description": "What is asked for: `tools/call`."},
             "params": {"description": "What belongs to the method."},
             "result": {"description": "The answer."},

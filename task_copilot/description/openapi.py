@@ -42,7 +42,7 @@ MEANINGS = {
     404: "There is no such thing.",
     408: "The body did not come in time.",
     409: "It exists in several workspaces; name one of them.",
-    413: "The body is too big, or there should be none.",
+    413: "The body is too big.",
     415: "The body is not declared as JSON.",
     422: "The request can be read, but not all of it is allowed.",
     429: "More requests than one client may send; wait as long as Retry-After says.",
