@@ -147,3 +147,18 @@ async def test_a_task_moves_between_the_columns_of_its_stream_as_it_moves(
     await server.ok("task_update", id=made["id"], streamId="")
     await page.lacks(".board", "Moves")
     await page.says(".progress-panel", "0 of 0 tasks completed")
+
+
+async def test_new_events_come_in_at_the_top_unless_the_log_is_paused(
+    page: Dashboard, server: Server
+) -> None:
+    await page.go("#/events?eventTypes=task.created")
+    await page.says(".result-count", "new ones come in at the top")
+    await server.ok("task_create", title="While it runs")
+    await page.says("[aria-posinset='1']", "While it runs")
+    await page.page.get_by_role("button", name="Pause").click()
+    await server.ok("task_create", title="While it pauses")
+    await page.says(".result-count", "paused, 1 new event")
+    await page.lacks(".event-line", "While it pauses")
+    await page.page.get_by_role("button", name="Resume").click()
+    await page.says("[aria-posinset='1']", "While it pauses")

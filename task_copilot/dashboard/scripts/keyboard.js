@@ -30,7 +30,7 @@ export function bindKeys(app) {
     if (event.key === "Escape") return void escape(app, target, event);
     if (isSearch(target) && event.key === "ArrowDown") return void first(event);
     if (isField(target)) return;
-    if (ARROWS.includes(event.key)) return void arrow(event);
+    if (ARROWS.includes(event.key) && !target.closest("pre")) return void arrow(event);
     const isSecond = performance.now() - waiting < SEQUENCE_MS;
     waiting = event.key === "g" ? performance.now() : -Infinity;
     const action = isSecond ? GO[event.key] : SINGLE[event.key];

@@ -13,6 +13,8 @@ const FEW = 5;
 
 export class Blocked {
   #all = false;
+  /** @type {Set<string>} tasks whose form is open: they stay whatever comes in above them */
+  #open = new Set();
 
   /** @param {import("../app.js").App} app */
   constructor(app) {
@@ -33,7 +35,8 @@ export class Blocked {
     setText(this.head, total ? `Blocked: ${several(total, "task")}` : "Blocked");
     show(this.none, rows.length === 0);
     show(this.list, rows.length > 0);
-    keyed(this.list, this.#all ? rows : rows.slice(0, FEW), (row) => row.taskId, (row) => this.#line(row), updateLine);
+    const shown = rows.filter((row, place) => this.#all || place < FEW || this.#open.has(row.taskId));
+    keyed(this.list, shown, (row) => row.taskId, (row) => this.#line(row), updateLine);
     show(this.more, rows.length > FEW);
     const left = total - rows.length;
     const most = left > 0 ? `Show the newest ${rows.length}` : `Show all ${rows.length}`;
@@ -51,7 +54,7 @@ export class Blocked {
   #line(row) {
     const button = h("button", { type: "button", class: "small unblock" }, "Unblock");
     const place = h("div", { class: "inline-form", hidden: true });
-    button.addEventListener("click", () => this.#open(row.taskId, place, button));
+    button.addEventListener("click", () => this.#ask(row.taskId, place, button));
     return h("li", {},
       h("div", { class: "blocked-line" },
         h("a", { href: this.app.router.to("task", [row.taskId]), "data-item": true }, h("span", { class: "id" }, row.taskId), said("", "title")),
@@ -62,8 +65,10 @@ export class Blocked {
   }
 
   /** @param {string} id @param {HTMLElement} place @param {HTMLButtonElement} button */
-  #open(id, place, button) {
+  #ask(id, place, button) {
+    this.#open.add(id);
     const close = () => {
+      this.#open.delete(id);
       place.replaceChildren();
       show(place, false);
       button.disabled = false;

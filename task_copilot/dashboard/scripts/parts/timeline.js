@@ -32,7 +32,7 @@ export class Timeline {
     this.list = h("ol", { class: "timeline" });
     this.note = h("p", { class: "dim quiet-line", hidden: true });
     this.more = h("button", { type: "button", class: "small", hidden: true, on: { click: () => this.#showAll() } });
-    this.node = h("section", { class: "panel", "aria-labelledby": "history-head" }, h("h2", { id: "history-head" }, "History"), this.list, this.more, this.note);
+    this.node = h("section", { class: "panel history", "aria-labelledby": "history-head" }, h("h2", { id: "history-head" }, "History"), this.list, this.more, this.note);
   }
 
   async load() {

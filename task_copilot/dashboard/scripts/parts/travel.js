@@ -12,6 +12,8 @@ export class Travel {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #sliding;
   #turn = 0;
+  /** Ends the request whose answer nobody waits for any more. */
+  #request = new AbortController();
   #asked = "";
   /** @type {import("../fold.js").Overview | null} */
   past = null;
@@ -83,6 +85,8 @@ export class Travel {
     const asked = at === null ? "" : `${at}\n${workspace}\n${archived}`;
     if (asked === this.#asked) return;
     this.#asked = asked;
+    this.#request.abort();
+    this.#request = new AbortController();
     this.#turn += 1;
     this.error = null;
     if (at === null) {
@@ -96,7 +100,7 @@ export class Travel {
   async #read(at, scope, turn) {
     try {
       const query = { workspace: scope.workspace, includeArchived: scope.archived || null, at };
-      const answer = await get("/api/overview", query);
+      const answer = await get("/api/overview", query, { signal: this.#request.signal });
       if (turn !== this.#turn) return;
       this.past = overviewOf(answer, scope);
     } catch (error) {
