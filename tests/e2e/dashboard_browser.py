@@ -1,30 +1,10 @@
-"""The dashboard in a real browser; one browser for all tests of a process."""
+"""The dashboard in a real browser, and what the browser complains of."""
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-MISSING = (
-    "there is no Chromium or Chrome on the PATH: install one (on Debian and Ubuntu: "
-    "apt install chromium) to run the tests of what a browser does"
-)
-FLAGS = (
-    "--no-sandbox",  # tests may run as root; only pages of the tests are opened
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-IN_A_BROWSER = [pytest.mark.xdist_group("browser"), pytest.mark.asyncio(loop_scope="session")]
-"""The marks of a module whose tests ask for `browser`: they share one process of pytest."""
+from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
 WITHIN_MS = 15_000
 
@@ -54,18 +34,6 @@ SHOWN = """() => {
   return words;
 }"""
 """All words of the view that do not change with time, with the status of what they are of."""
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    """A started browser without pages; a test makes a context of its own in it."""
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    if executable is None:
-        pytest.skip(MISSING)
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=executable, args=[*FLAGS])
-        yield started
-        await started.close()
 
 
 class Dashboard:

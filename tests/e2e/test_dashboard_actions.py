@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from e2e.dashboard_browser import IN_A_BROWSER, Dashboard, browser, dashboard
+from e2e.browsers import IN_A_BROWSER
+from e2e.dashboard_browser import Dashboard, dashboard
 from e2e.servers import Server, events, start_server
 
-__all__ = ["browser"]
 pytestmark = IN_A_BROWSER
 
 

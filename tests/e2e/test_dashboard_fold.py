@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from playwright.async_api import Browser
 
-from e2e.dashboard_browser import IN_A_BROWSER, browser, dashboard
+from e2e.browsers import IN_A_BROWSER
+from e2e.dashboard_browser import dashboard
 from e2e.servers import free_port, start_server
 from histories import STREAMS, commit, groups_of_steps, operation
 from support import World, database_at, ticking
@@ -18,7 +19,6 @@ from task_copilot.api.parameters import OverviewQuery
 from task_copilot.clock import system_clock
 from task_copilot.events import log
 
-__all__ = ["browser"]
 pytestmark = IN_A_BROWSER
 
 HISTORIES = 15

@@ -12,11 +12,11 @@ import pytest
 from httpx2 import AsyncClient
 from playwright.async_api import Browser
 
-from e2e.dashboard_browser import IN_A_BROWSER, Dashboard, browser, dashboard
+from e2e.browsers import IN_A_BROWSER
+from e2e.dashboard_browser import Dashboard, dashboard
 from e2e.servers import Server, free_port, opened, start_server
 from e2e.test_replaced_while_running import remove
 
-__all__ = ["browser"]
 pytestmark = [*IN_A_BROWSER, pytest.mark.skipif(sys.platform == "win32", reason="signals")]
 
 EVENTS = 2_000

@@ -9,10 +9,10 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser
 
-from e2e.dashboard_browser import IN_A_BROWSER, Dashboard, browser, dashboard
+from e2e.browsers import IN_A_BROWSER
+from e2e.dashboard_browser import Dashboard, dashboard
 from e2e.servers import Server, start_server
 
-__all__ = ["browser"]
 pytestmark = IN_A_BROWSER
 
 HOSTILE = (
