@@ -24,7 +24,8 @@ PAGE = b"<!doctype html><title>a page</title><body>A harmless page.</body>"
 
 
 def _path(template: str) -> str:
-    return re.sub(r"{taskId}", "TASK-1", re.sub(r"{streamId}", "Stream-A", template))
+    known = {"{taskId}": "TASK-1", "{streamId}": "Stream-A", "{checkpointId}": "CP-1"}
+    return re.sub(r"{\w+}", lambda found: known[found[0]], template)
 
 
 READS = [_path(route.path) for route in ROUTES if route.method == "GET" and route != EVENT_STREAM]
