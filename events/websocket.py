@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -19,7 +20,7 @@ from task_copilot.events.bus import Bus, NewEpoch, Stretch
 from task_copilot.events.listener import Listener
 from task_copilot.events.listeners import Listeners, TooMany
 from task_copilot.events.requests import Message, Unreadable, Wanted, read
-from task_copilot.identity import identity_of
+from task_copilot.identity import ANYBODY, Identity, identity_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ then no more is read from it."""
 
 CLOSE_SECONDS = 1.0
 """How long a client may take to answer a close."""
+
+RIGHT_SECONDS = 1.0
+"""Between two looks at whether a listener's token still holds."""
 
 LOOKS_PER_TIMEOUT = 4
 """Looks at whether a client reads, in the time after which one that does not is closed."""
@@ -150,7 +154,7 @@ class WebSocketEndpoint:
         )
         connection = scope.get("extensions", {}).get(EXTENSION)
         session = _Session(
-            *(self._bus, listener, self._limits, self._clock, connection, send, identity.valid)
+            *(self._bus, listener, self._limits, self._clock, connection, send, identity)
         )
         with self._listeners.following(listener.reader):
             await session.run(receive)
@@ -185,9 +189,10 @@ class _Session:
         clock: Clock,
         connection: Connection | None,
         send: Send,
-        is_allowed: Callable[[], bool],
+        identity: Identity,
     ) -> None:
-        self._is_allowed = is_allowed
+        self._is_allowed = identity.valid
+        self._right_seconds = math.inf if identity is ANYBODY else RIGHT_SECONDS
         self._bus = bus
         self._listener = listener
         self._limits = limits
@@ -367,7 +372,9 @@ class _Session:
 
     async def _watch(self) -> None:
         limits = self._limits
-        pause = min(limits.ping_interval, limits.listener_timeout / LOOKS_PER_TIMEOUT)
+        pause = min(
+            limits.ping_interval, limits.listener_timeout / LOOKS_PER_TIMEOUT, self._right_seconds
+        )
         next_ping = self._loop.time() + limits.ping_interval
         sent = 0
         while self._closing is None:

@@ -1,8 +1,10 @@
 """Connections from the moment they are accepted: how many there may be, and TLS before HTTP."""
 
 import asyncio
+import ipaddress
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -11,6 +13,9 @@ logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 10.0
 """How long a connection may take to send its request, with the TLS handshake before it."""
+
+SITE_BITS = 64
+"""Of an IPv6 address: the rest is chosen by the machine itself, anew as often as it likes."""
 
 ENCRYPTED_BYTES = 64 * 1024
 """As much may wait to be encrypted before a writer has to wait, as without TLS."""
@@ -29,11 +34,14 @@ class Crowd:
     """The connections of one server, of which `limit` may be there.
 
     Where one more comes, room is made: the oldest that has not sent a whole request is cut off,
-    or else the one that has been idle for longest, or else the one that came.
+    or else the one that has been idle for longest, or else the one that came. Another machine
+    has half of the places at most.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._machines: dict[Guest, str] = {}
+        self._present: Counter[str] = Counter()
         self.below: WeakSet[asyncio.WriteTransport] = WeakSet()
         """The transports beneath TLS: once it has been closed twice, asyncio's transport of the
         encrypted side cannot cut off any more."""
@@ -43,11 +51,25 @@ class Crowd:
     def enters(self, guest: Guest, present: int) -> None:
         """Takes a new one; `present` counts all that are there, with it."""
         self._asking[guest] = None
-        if present > self._limit:
-            others = (each for each in (*self._asking, *self._idle) if each is not guest)
-            victim = next(others, guest)
-            self.leaves(victim)
-            victim.transport.abort()
+        machine = other_machine(guest.transport)
+        if machine is not None:
+            self._machines[guest] = machine
+            self._present[machine] += 1
+        if machine is not None and self._present[machine] > max(1, self._limit // 2):
+            self._make_room(guest, machine)
+        elif present > self._limit:
+            self._make_room(guest, None)
+
+    def _make_room(self, guest: Guest, machine: str | None) -> None:
+        """Cuts off one, of the machine if that is said."""
+        others = (
+            each
+            for each in (*self._asking, *self._idle)
+            if each is not guest and machine in {None, self._machines.get(each)}
+        )
+        victim = next(others, guest)
+        self.ends(victim)
+        victim.transport.abort()
 
     def asks(self, guest: Guest) -> None:
         """It has begun a request, which is not whole yet."""
@@ -56,17 +78,43 @@ class Crowd:
 
     def is_served(self, guest: Guest) -> None:
         """It has sent a whole request, or listens: it is not cut off for others."""
-        self.leaves(guest)
+        self._asking.pop(guest, None)
+        self._idle.pop(guest, None)
 
     def idles(self, guest: Guest) -> None:
         """Its requests are answered."""
         self._asking.pop(guest, None)
         self._idle.setdefault(guest)
 
-    def leaves(self, guest: Guest) -> None:
-        """It has gone."""
-        self._asking.pop(guest, None)
-        self._idle.pop(guest, None)
+    def ends(self, guest: Guest) -> None:
+        """It has gone, or is just being cut off."""
+        self.is_served(guest)
+        machine = self._machines.pop(guest, None)
+        if machine is not None:
+            self._present[machine] -= 1
+            if not self._present[machine]:
+                del self._present[machine]
+
+
+def other_machine(transport: Any) -> str | None:
+    """The machine at the other end; None for this one."""
+    peer = transport.get_extra_info("peername")
+    try:
+        return machine_of(peer[0]) if isinstance(peer, tuple) else None
+    except ValueError:
+        return None
+
+
+def machine_of(host: str) -> str | None:
+    """The machine that has an address, of IPv6 the network that it is in; None for this machine.
+    Raises ValueError for what is no address."""
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            network = str(int(address) >> (address.max_prefixlen - SITE_BITS))
+            return None if address.is_loopback else network
+        address = address.ipv4_mapped
+    return None if address.is_loopback else str(address)
 
 
 class TlsEntrance(asyncio.Protocol):
@@ -119,7 +167,7 @@ class TlsEntrance(asyncio.Protocol):
             encrypted = None
         finally:
             self._inner.connections.discard(self)
-            self._inner.crowd.leaves(self)
+            self._inner.crowd.ends(self)
         if encrypted is not None and not self._lost:
             self._hand_over(encrypted, opened)
 

@@ -7,7 +7,7 @@ write here (DNS rebinding through Host, cross-site WebSockets through Origin).
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from task_copilot.access.addresses import Addresses, authority_of, origin_of
+from task_copilot.access.addresses import Addresses, Authority, authority_of, origin_of
 
 OWN_PAGES = {b"same-origin", b"none"}
 """What browsers say of requests of our own pages, and of what a person opens (W3C Fetch
@@ -42,7 +42,7 @@ class HostAndOriginGuard:
                 "TASK_COPILOT_PORT (--port) sets the port, TASK_COPILOT_ALLOWED_HOSTS "
                 "(--allowed-hosts) adds names."
             )
-        if not all(self._is_allowed(origin) for origin in origins):
+        if not all(self._is_allowed(origin, host) for origin in origins):
             return (
                 f"Origin {_shown(origins)} is not allowed. Pages of this server itself may use "
                 "it, and those of TASK_COPILOT_ALLOWED_ORIGINS (--allowed-origins)."
@@ -55,9 +55,9 @@ class HostAndOriginGuard:
             )
         return None
 
-    def _is_allowed(self, text: bytes) -> bool:
+    def _is_allowed(self, text: bytes, host: Authority) -> bool:
         origin = origin_of(text.decode("latin-1"))
-        return origin is not None and self._addresses.allows(origin)
+        return origin is not None and self._addresses.allows(origin, host)
 
 
 def _is_of_another_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:

@@ -108,11 +108,14 @@ class Hub:
         """Where programs of this machine find events and HTTP."""
         return local_address(self._settings.host, self.port or 0, self.access.scheme)
 
-    async def start(self) -> bool:
+    async def start(self, auth_before: str | None = None) -> bool:
         """Binds a port and serves. False if there is none to be had, or who may come in cannot
-        be told; that is said once, however often this is tried."""
+        be told; that is said once, however often this is tried. `auth_before` is how the
+        database was served before: where the settings say nothing, it stays so."""
         try:
-            self.access = await asyncio.to_thread(access_of, self._settings)
+            self.access = await asyncio.to_thread(
+                lambda: access_of(self._settings, before=auth_before)
+            )
         except InvalidInput as error:
             self._say(logging.ERROR, f"Events are not served; the tools work. {error}")
             return False
@@ -127,9 +130,10 @@ class Hub:
         return True
 
     def _follow_certificate(self) -> None:
-        given = self._settings.tls_certificate, self._settings.tls_key
-        if self.access.tls is not None and given[0] is not None and given[1] is not None:
-            following = follow_renewals(self.access.tls, given[0], given[1])
+        certificate, key = self._settings.tls_certificate, self._settings.tls_key
+        if self.access.tls is not None and certificate is not None and key is not None:
+            used = self.access.tls_stamps
+            following = follow_renewals(self.access.tls, certificate, key, used)
             self._following = asyncio.create_task(following)
 
     def _app(self, port: int) -> ASGIApp:

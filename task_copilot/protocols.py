@@ -257,15 +257,15 @@ class ImpatientHttp(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
         self._stop_watching_reading()
-        self.crowd.leaves(self)
+        self.crowd.ends(self)
         super().connection_lost(exc)
 
     def _watch(self, until: float) -> None:
         self._deadline = self.loop.call_at(until, self._close_if_unfinished)
 
     def _close_if_unfinished(self) -> None:
-        if self._is_upgraded():
-            return  # the transport belongs to the WebSocket
+        if self.transport.is_closing() or self._is_upgraded():
+            return  # it is gone, or the WebSocket's
         answering = self.cycle is not None and not self.cycle.response_complete
         if not answering and (self.cycle is None or self._has_begun()):
             self.transport.close()

@@ -35,6 +35,8 @@ class HubRecord:
     wakeup_port: int | None = None
     certificate: str | None = None
     """The file with the hub's certificate, where it speaks TLS."""
+    auth: str | None = None
+    """Whether it asks, or the last one asked, for tokens: ``required`` or ``none``."""
 
 
 def write(path: Path, record: HubRecord) -> None:
@@ -58,12 +60,12 @@ def read(path: Path) -> HubRecord | None:
 
 def _record(found: dict[str, Any]) -> HubRecord | None:
     texts = [found.get(name) for name in ("epoch", "version", "host", "startedAt")]
-    url, certificate = (found.get(name) for name in ("url", "certificate"))
+    url, certificate, auth = (found.get(name) for name in ("url", "certificate", "auth"))
     pid, takeovers = (found.get(name) for name in ("pid", "takeovers"))
     ports = [found.get(name) for name in ("port", "wakeupPort")]
     if not (
         all(isinstance(text, str) for text in texts)
-        and all(text is None or isinstance(text, str) for text in (url, certificate))
+        and all(text is None or isinstance(text, str) for text in (url, certificate, auth))
         and (pid is None or _is_number(pid, 2**31))
         and all(port is None or _is_number(port, 65_535) for port in ports)
         and _is_number(takeovers, 2**53)
@@ -81,6 +83,7 @@ def _record(found: dict[str, Any]) -> HubRecord | None:
         url=url,
         wakeup_port=ports[1],
         certificate=certificate,
+        auth=auth,
     )
 
 

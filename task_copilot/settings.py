@@ -141,10 +141,10 @@ class Settings:
     no_websocket: bool = setting(
         False, "Refuse WebSockets with 403, to see clients fall back to HTTP."
     )
-    auth: str = setting(
-        "none",
+    auth: str | None = setting(
+        None,
         "'required': events, HTTP and /mcp need a token; 'none': whoever is on this machine "
-        "may use them.",
+        "may use them. [default: as the database was served before, at first none]",
         choices=("none", "required"),
     )
     token_file: str | None = setting(

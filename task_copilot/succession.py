@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 
 from task_copilot import __version__, runtime
+from task_copilot.access.configuration import REQUIRED
 from task_copilot.announced import AnnouncedFile
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
@@ -87,7 +88,9 @@ class Succession:
         bus = self._bus = await self._make_bus()
         hub = Hub(self._settings, bus, self._clock, self.database)
         self._hub = hub  # from here on `close` stops it, however far it has come
-        while not await hub.start():  # noqa: ASYNC110 - other programs do not tell of their end
+        before = runtime.read(self._places.runtime)
+        auth = before.auth if before else None
+        while not await hub.start(auth):  # noqa: ASYNC110 - other programs do not tell of their end
             await asyncio.sleep(TRY_AGAIN_SECONDS)
         await self._listen_for_wake_ups(bus)
         self._make_known(hub)
@@ -101,6 +104,12 @@ class Succession:
         if found is not None and found.pid is not None:
             who = f"process {found.pid} on {found.url}"
         logger.info("Events are served by %s; this process waits to take its place.", who)
+        if self._settings.auth == REQUIRED and (found is None or found.auth != REQUIRED):
+            logger.warning(
+                "Events are served by %s, which asks nobody for a token. Set TASK_COPILOT_AUTH for "
+                "every session; end that process, and this one takes its place.",
+                who,
+            )
 
     async def _make_bus(self) -> Bus:
         return Bus(await self._present_state(), _NotedPages(self))
@@ -145,6 +154,7 @@ class Succession:
                 url=hub.address,
                 wakeup_port=self._receiver.port if self._receiver else None,
                 certificate=hub.access.certificate,
+                auth=hub.access.auth,
             )
         )
 

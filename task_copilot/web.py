@@ -54,6 +54,10 @@ from task_copilot.settings import Settings
 
 Respond = Callable[[Request], Awaitable[ASGIApp]]
 
+CORS_HEADERS = (
+    *("Authorization", "Content-Type", "If-None-Match", "Last-Event-ID"),
+    *("Mcp-Protocol-Version", "Mcp-Session-Id", "Mcp-Method", "Mcp-Name"),
+)
 METRICS_TYPE = "text/plain; version=0.0.4"
 DOCUMENTS = ("openapi", "asyncapi")
 PLACES = (
@@ -92,7 +96,7 @@ def served_app(log: Served, access: Access, metrics: Callable[[], bytes], *, por
             app,
             allow_origins=texts(addresses.origins),
             allow_methods=["GET", "POST", "PATCH"],
-            allow_headers=["Authorization", "Content-Type", "If-None-Match", "Last-Event-ID"],
+            allow_headers=CORS_HEADERS,
             expose_headers=["ETag", "Retry-After"],
         )
     guarded = HostAndOriginGuard(app, addresses)

@@ -55,4 +55,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     group where pytest before 9.2 had the id of a test."""
     for item in items:
         if grouped := vars(item).get("_nodeid"):
-            vars(item)["_id"] = coerce_node_id(grouped)
+            item._id = coerce_node_id(grouped)

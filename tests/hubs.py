@@ -24,7 +24,7 @@ from task_copilot.settings import Settings
 from task_copilot.streams import StreamChange
 from task_copilot.workspaces import Scope
 
-SECRET = "S3cret-of-the-tests-0123456789"
+SECRET = "S3cret-of-the-tests-0123456789-abcdef"
 
 
 @dataclass

@@ -93,10 +93,14 @@ class Addresses:
     def _leads_here(self, name: str) -> bool:
         return name in self.names or (self.any_address and _is_address(name))
 
-    def allows(self, origin: Origin) -> bool:
-        """Whether pages of `origin` may use this hub: its own, and those that were allowed."""
+    def allows(self, origin: Origin, host: Authority | None = None) -> bool:
+        """Whether pages of `origin` may use this hub: its own, and those that were allowed.
+        `host` is where the request goes to: where every number leads here, a page that came from
+        one of them can speak to that one only."""
         own_port = (origin.scheme, origin.port) == (self.scheme, self.port)
-        if own_port and self._leads_here(origin.name):
+        if own_port and origin.name in self.names:
+            return True
+        if own_port and host is not None and host.name == origin.name and self.is_ours(host):
             return True
         return origin in self.origins or Authority(origin.name, origin.port) in self.proxied
 

@@ -19,6 +19,11 @@ FIRST_SECONDS = 10.0
 BYTES_A_SECOND = 256 * 1024
 """A body may take the first seconds, and one more for each so many bytes that have come."""
 
+STALL_SECONDS = 5.0
+CROWDED_SECONDS = 1.0
+"""How long nothing may come of a body; the shorter where all together are half of what they may
+be, so that a few that stop before their end do not keep all others out."""
+
 WITH_BODY = ("POST", "PUT", "PATCH")
 """Of others nobody reads the body, so that it is never held."""
 
@@ -71,17 +76,23 @@ class _Body:
         """Reads all of it; raises _Refused, or _Gone."""
         limit = _limit(scope)
         _check_size(scope, _declared(scope) or 0, limit)
-        begun = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
         parts: list[bytes] = []
         more = True
         while more:
-            until = begun + FIRST_SECONDS + self.size / BYTES_A_SECOND
-            message = await _next(receive, until)
+            whole = begun + FIRST_SECONDS + self.size / BYTES_A_SECOND
+            message = await _next(receive, min(whole, loop.time() + self._patience()))
             parts.append(message.get("body", b""))
             self._count(len(parts[-1]))
             _check_size(scope, self.size, limit)
             more = message.get("more_body", False)
         self._whole = b"".join(parts)
+
+    def _patience(self) -> float:
+        """How long the next piece may take: less where bodies that wait keep others out."""
+        crowded = self._bodies.held > MAX_BODIES_BYTES / 2
+        return CROWDED_SECONDS if crowded else STALL_SECONDS
 
     def _count(self, size: int) -> None:
         if self._bodies.held + size > MAX_BODIES_BYTES:

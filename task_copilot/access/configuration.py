@@ -4,12 +4,12 @@ import ipaddress
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from task_copilot import credentials
 from task_copilot.access.addresses import Addresses, addresses, is_loopback
-from task_copilot.access.tls import server_context
+from task_copilot.access.tls import Stamps, server_context, stamps
 from task_copilot.access.tokens import Authority, Either, SharedSecret
 from task_copilot.errors import InvalidInput
 from task_copilot.settings import TOKEN_VARIABLE, Settings
@@ -25,6 +25,13 @@ class Access:
     settings: Settings
     authority: Authority | None = None
     tls: ssl.SSLContext | None = None
+    tls_stamps: Stamps = field(default_factory=list)
+    """Of the certificate and its key, before they were read."""
+
+    @property
+    def auth(self) -> str:
+        """Whether tokens are asked for, as the setting says it."""
+        return "none" if self.authority is None else REQUIRED
 
     @property
     def scheme(self) -> str:
@@ -49,14 +56,20 @@ class Access:
         )
 
 
-def access_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Access:
-    """The access that the settings describe. Raises InvalidInput, which names the setting, where
-    they let in more than they say or cannot be carried out. Blocking."""
+def access_of(
+    settings: Settings, environment: Mapping[str, str] = os.environ, *, before: str | None = None
+) -> Access:
+    """The access that the settings describe, or the one `before` where they say nothing. Raises
+    InvalidInput, which names the setting, where they let in more than they say or cannot be
+    carried out. Blocking."""
     _check_host(settings)
+    required = (settings.auth or before) == REQUIRED
+    read_at = stamps(settings.tls_certificate, settings.tls_key)
     access = Access(
         settings,
-        _authority(settings, environment),
+        _authority(settings, environment, required=required),
         server_context(settings.tls_certificate, settings.tls_key),
+        read_at,
     )
     access.addresses(settings.port)
     if not is_loopback(settings.host):
@@ -92,8 +105,10 @@ def _check_remote(access: Access) -> None:
         )
 
 
-def _authority(settings: Settings, environment: Mapping[str, str]) -> Authority | None:
-    if settings.auth != REQUIRED:
+def _authority(
+    settings: Settings, environment: Mapping[str, str], *, required: bool
+) -> Authority | None:
+    if not required:
         if settings.jwt_key_file is not None:
             raise InvalidInput(
                 "TASK_COPILOT_JWT_KEY_FILE (--jwt-key-file) checks nothing unless tokens are asked "
@@ -104,7 +119,8 @@ def _authority(settings: Settings, environment: Mapping[str, str]) -> Authority 
     if settings.jwt_key_file is None:
         if secret is None:
             raise InvalidInput(
-                "--auth required (TASK_COPILOT_AUTH): there is no token yet. 'task-copilot token' "
+                "Tokens are asked for (--auth required, TASK_COPILOT_AUTH, or the database was "
+                "served so before), and there is none yet. 'task-copilot token' "
                 f"makes one in {credentials.token_path(settings.token_file)}; TASK_COPILOT_TOKEN "
                 "or --jwt-key-file serve too."
             )

@@ -47,6 +47,10 @@ PAGE_HEADERS = {
 }
 
 
+PROVING_CHARACTERS = 32
+"""A secret that is shorter may be one that somebody has thought up."""
+
+
 class Gate:
     """ASGI middleware for all routes, HTTP and WebSocket alike. What it lets in has its
     `Identity` in the ASGI scope.
@@ -93,6 +97,8 @@ class Gate:
         try:
             identity = self._identity(headers)
         except Denied as error:
+            if scope["path"] == OPEN and "authorization" not in headers:
+                return None  # a cookie that has ended is as good as none
             return _unauthorized(scope, headers, f"The token is refused: {error}. {NEEDED}")
         if identity is None:
             return None if scope["path"] == OPEN else _unauthorized(scope, headers, NEEDED)
@@ -106,12 +112,22 @@ class Gate:
         """Who asks; None where there is no token. Raises Denied."""
         given = headers.getlist("authorization")
         if not given:
-            sealed = self._cookies.read("; ".join(headers.getlist("cookie")))
-            return None if sealed is None else self._cookies.identity(sealed)
+            return self._identity_of_cookie("; ".join(headers.getlist("cookie")))
         kind, _space, token = given[0].strip().partition(" ")
         if len(given) > 1 or kind.lower() != "bearer" or not token.strip():
             raise Denied("it is not of the form 'Authorization: Bearer TOKEN'")
         return self._authority.identity(token.strip())
+
+    def _identity_of_cookie(self, header: str) -> Identity | None:
+        refused: Denied | None = None
+        for sealed in self._cookies.read(header):
+            try:
+                return self._cookies.identity(sealed)
+            except Denied as error:
+                refused = error
+        if refused is not None:
+            raise refused
+        return None
 
     def _needed(self, scope: Scope) -> str:
         reads = scope["type"] == "websocket" or scope["method"] in {"GET", "HEAD", "OPTIONS"}
@@ -139,7 +155,9 @@ class Gate:
         client that has found the secret by itself shows it only to who knows it already."""
         challenge = headers.get(credentials.CHALLENGE_HEADER, "")
         secret = self._authority.secret()
-        if scope["path"] != OPEN or secret is None or not credentials.is_challenge(challenge):
+        if scope["path"] != OPEN or secret is None or len(secret) < PROVING_CHARACTERS:
+            return send  # a short one could be guessed from the proof
+        if not credentials.is_challenge(challenge):
             return send
         proof = credentials.proof(secret, challenge, self._place).encode()
 

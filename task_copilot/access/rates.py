@@ -1,7 +1,6 @@
 """Refuses requests beyond a rate, with 429."""
 
 import asyncio
-import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from task_copilot.buckets import Bucket
+from task_copilot.entrance import machine_of
 
 BURST_SECONDS = 2
 """So many seconds' requests may come at once."""
@@ -20,9 +20,6 @@ forgotten, and counts as new when it comes back."""
 
 REFUSAL_SECONDS = 0.5
 """A refusal comes so much later, so that who sends on and on costs two answers a second."""
-
-SITE_BITS = 64
-"""Of an IPv6 address: the rest is chosen by the machine itself, anew as often as it likes."""
 
 
 class RequestRates:
@@ -53,7 +50,11 @@ class RequestRates:
                 "TASK_COPILOT_MAX_REQUEST_RATE sets how many one client may send."
             },
             status_code=429,
-            headers={"Retry-After": str(math.ceil(1 / self._per_second))},
+            # What waits behind it on the connection is refused with it.
+            headers={
+                "Retry-After": str(math.ceil(1 / self._per_second)),
+                "Connection": "close",
+            },
         )
         await answer(scope, receive, send)
 
@@ -81,16 +82,9 @@ def client_of(scope: Scope) -> str | None:
         return None
     host, port = client[:2]
     try:
-        address = ipaddress.ip_address(host)
+        return machine_of(host) or f"{host}:{port}"
     except ValueError:
         return None
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is None:
-            if address.is_loopback:
-                return f"{address}:{port}"
-            return str(int(address) >> (address.max_prefixlen - SITE_BITS))
-        address = address.ipv4_mapped
-    return f"{address}:{port}" if address.is_loopback else str(address)
 
 
 async def _while_it_stays(receive: Receive) -> None:

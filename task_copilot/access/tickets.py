@@ -8,16 +8,19 @@ import secrets
 import time
 from collections.abc import Callable
 
-from starlette.requests import cookie_parser
-
 from task_copilot.access.tokens import Denied, scopes_of, subject_of, until
 from task_copilot.identity import Identity
 
 TICKET_SECONDS = 60
-MAX_TICKETS = 100
-"""That wait to be used; beyond it the oldest is forgotten."""
+MAX_TICKETS = 1_000
+MAX_TICKETS_OF_ONE = 100
+"""That wait to be used, in all and for the same subject and scopes; beyond it the oldest is
+forgotten."""
 
 COOKIE_SECONDS = 12 * 3600
+MAX_COOKIES = 4
+"""Of one name that are looked at."""
+
 ALGORITHM = "HS256"
 AUDIENCE = "task-copilot dashboard"
 
@@ -31,7 +34,14 @@ class Tickets:
 
     def issue(self, identity: Identity) -> tuple[str, float]:
         """A ticket for what `identity` may do, and when it ends (seconds since 1970)."""
-        while len(self._waiting) >= MAX_TICKETS:
+        same = [
+            each
+            for each, (_ends, other) in self._waiting.items()
+            if (other.scopes, other.subject) == (identity.scopes, identity.subject)
+        ]
+        if len(same) >= MAX_TICKETS_OF_ONE:
+            del self._waiting[same[0]]
+        elif len(self._waiting) >= MAX_TICKETS:
             del self._waiting[next(iter(self._waiting))]
         ticket = secrets.token_urlsafe(32)
         ends = self._now() + TICKET_SECONDS
@@ -68,9 +78,11 @@ class Cookies:
         age = max(0, int(ends - time.time()))
         return f"{self.name}={sealed}; Max-Age={age}; {self._attributes}"
 
-    def read(self, header: str) -> str | None:
-        """The cookie of this hub among those of a Cookie header."""
-        return cookie_parser(header).get(self.name)
+    def read(self, header: str) -> list[str]:
+        """The cookies of this hub's name in a Cookie header; another server of the machine may
+        have set one too."""
+        pairs = (pair.strip().partition("=") for pair in header.split(";"))
+        return [value for name, _equals, value in pairs if name == self.name][:MAX_COOKIES]
 
     def identity(self, sealed: str) -> Identity:
         """What a cookie allows; raises Denied."""

@@ -14,16 +14,20 @@ logger = logging.getLogger(__name__)
 CERTIFICATE = "TASK_COPILOT_TLS_CERTIFICATE (--tls-certificate)"
 KEY = "TASK_COPILOT_TLS_KEY (--tls-key)"
 
+Stamps = list[tuple[int, int] | None]
+
 LOOK_SECONDS = 60.0
 """Between two looks at whether the certificate was renewed."""
 
 
-async def follow_renewals(context: ssl.SSLContext, certificate: str, key: str) -> NoReturn:
-    """Uses a renewed certificate for new connections, without a restart."""
-    used = await asyncio.to_thread(_stamps, certificate, key)
+async def follow_renewals(
+    context: ssl.SSLContext, certificate: str, key: str, used: Stamps
+) -> NoReturn:
+    """Uses a renewed certificate for new connections, without a restart; `used` are the stamps
+    of the files before the one in use was read."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        found = await asyncio.to_thread(_stamps, certificate, key)
+        found = await asyncio.to_thread(stamps, certificate, key)
         if found == used:
             continue
         used = found
@@ -36,8 +40,9 @@ async def follow_renewals(context: ssl.SSLContext, certificate: str, key: str) -
             logger.info("The renewed certificate %s is in use.", certificate)
 
 
-def _stamps(*paths: str) -> list[tuple[int, int] | None]:
-    return [_stamp(Path(path)) for path in paths]
+def stamps(*paths: str | None) -> Stamps:
+    """What is another value once one of the files is written anew. Blocking."""
+    return [_stamp(Path(path)) for path in paths if path is not None]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -124,6 +124,10 @@ class JsonWebTokens:
             raise Denied("it has expired") from None
         except jwt.InvalidAudienceError:
             raise Denied(f"its audience (aud) is not {self.audience!r}") from None
+        except jwt.ImmatureSignatureError:
+            raise Denied("it is not valid yet (nbf, iat), or the clocks differ") from None
+        except (jwt.exceptions.InvalidSubjectError, jwt.InvalidIssuedAtError):
+            raise Denied("its subject (sub) is no text, or its time (iat) no number") from None
         except jwt.MissingRequiredClaimError as error:
             raise Denied(f"it has no {error.claim!r}") from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):

@@ -51,6 +51,8 @@ def _hub(
         return
     restart = f"End process {record.pid}; another session takes its place."
     problems = []
+    if settings.auth == "required" and record.auth != "required":
+        problems.append("it asks nobody for a token, though --auth required says so")
     if found.get("version") != __version__:
         problems.append(f"it is version {found.get('version')}, and this is {__version__}")
     epoch = _stored_epoch(file)

@@ -12,9 +12,16 @@ import click
 from task_copilot.commands.asking import ca_file_option
 from task_copilot.commands.common import Refusal, json_option, print_json, refusals, tell
 from task_copilot.credentials import make_secret, read_secret, token_path
+from task_copilot.database_file import weakness_of_folder
 from task_copilot.identity import READ, SCOPES, WRITE
-from task_copilot.private import open_private, private_folder, read_private, replace_private
-from task_copilot.settings import TOKEN_VARIABLE, URL_VARIABLE, Settings
+from task_copilot.private import (
+    NotPrivate,
+    open_private,
+    private_folder,
+    read_private,
+    replace_private,
+)
+from task_copilot.settings import TOKEN_VARIABLE, URL_VARIABLE, Settings, data_directory
 
 if TYPE_CHECKING:
     from task_copilot.commands.asking import HubAt
@@ -149,8 +156,10 @@ def _secret(settings: Settings, *, show: bool, new: bool, as_json: bool) -> None
 
 def _written(path: Path, *, new: bool) -> str:
     """A new secret, stored in `path`; raises OSError, also where another process was faster."""
-    if not path.parent.exists():
+    if path.parent == data_directory() or not path.parent.exists():
         private_folder(path.parent)
+    elif (weakness := weakness_of_folder(path.parent)) is not None:
+        raise NotPrivate(path.parent, weakness)
     secret = make_secret()
     content = f"{secret}\n".encode("ascii")
     if new:

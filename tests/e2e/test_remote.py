@@ -6,6 +6,7 @@ They share nothing with the hub but its address, the token, and the certificate 
 import asyncio
 import json
 import os
+import signal
 import ssl
 import sys
 from asyncio.subprocess import PIPE
@@ -233,3 +234,36 @@ async def test_the_token_of_this_user_is_found_by_commands_and_is_in_no_log(
             assert (await http.get(page)).status_code == 401
         assert secret not in serving.stderr_text()
         assert page.partition("ticket=")[2] not in serving.stderr_text()
+
+
+async def test_the_next_hub_asks_for_the_token_too_though_nobody_told_it(tmp_path: Path) -> None:
+    token = {"TASK_COPILOT_TOKEN": SECRET}
+    first = server(tmp_path, command=(*COMMAND, "serve"), environment=token, auth="required")
+    async with first:
+        await first.wait_until(lambda: "Events: ws://" in first.stderr_text())
+        second = server(tmp_path, command=(*COMMAND, "serve"), environment=token, port=first.port)
+        async with second:
+            await second.wait_until(lambda: "waits" in second.stderr_text())
+            first.signal(signal.SIGKILL)
+            await second.wait_until(lambda: "Events: ws://" in second.stderr_text())
+            address = f"http://127.0.0.1:{first.port}/api/streams"
+            async with httpx2.AsyncClient(trust_env=False) as http:
+                assert (await http.get(address)).status_code == 401
+                assert (await http.get(address, headers=bearer())).status_code == 200
+
+
+async def test_a_session_that_was_told_to_ask_says_that_the_hub_asks_nobody(
+    tmp_path: Path,
+) -> None:
+    first = server(tmp_path, command=(*COMMAND, "serve"))
+    async with first:
+        await first.wait_until(lambda: "Events: ws://" in first.stderr_text())
+        second = server(
+            tmp_path,
+            command=(*COMMAND, "serve"),
+            environment={"TASK_COPILOT_TOKEN": SECRET},
+            port=first.port,
+            auth="required",
+        )
+        async with second:
+            await second.wait_until(lambda: "asks nobody for a token" in second.stderr_text())

@@ -1,6 +1,7 @@
 """Who has no token gets nothing, on any route; what a token allows is allowed and no more."""
 
 import asyncio
+import base64
 import json
 import re
 import ssl
@@ -23,11 +24,16 @@ from hubs import SECRET, RunningHub, bearer, running_hub, secret_file
 from task_copilot import credentials
 from task_copilot.access import tls
 from task_copilot.access.configuration import access_of
-from task_copilot.access.tickets import MAX_TICKETS, TICKET_SECONDS, Tickets
+from task_copilot.access.tickets import (
+    MAX_TICKETS,
+    MAX_TICKETS_OF_ONE,
+    TICKET_SECONDS,
+    Tickets,
+)
 from task_copilot.api.routes import ROUTES
 from task_copilot.errors import InvalidInput
 from task_copilot.events import log
-from task_copilot.identity import ANYBODY
+from task_copilot.identity import ANYBODY, Identity
 from task_copilot.settings import Settings
 from validation import validated
 
@@ -150,12 +156,15 @@ async def test_a_token_in_an_address_is_no_token(hub: RunningHub) -> None:
 
 async def test_a_new_secret_puts_out_who_has_the_old_one(tmp_path: Path) -> None:
     file = secret_file(tmp_path)
-    settings = {"auth": "required", "token_file": str(file), "listener_timeout": 0.4}
+    settings = {"auth": "required", "token_file": str(file)}
     async with running_hub(tmp_path, **settings) as hub:
         async with listening(hub, **bearer()) as connection:
             await connection.send('{"type":"subscribe","payload":{"topics":["*"]}}')
             await asyncio.to_thread(secret_file, tmp_path, "Another-secret-0123456789")
+            started = asyncio.get_running_loop().time()
             assert (await ending(connection))[0] == 1008
+            # Not only when it is pinged next, which is after half a minute.
+            assert asyncio.get_running_loop().time() - started < LIMIT_SECONDS / 2
         assert (await hub.http.get("/api/tasks", headers=bearer())).status_code == 401
         new = bearer("Another-secret-0123456789")
         assert (await hub.http.get("/api/tasks", headers=new)).status_code == 200
@@ -261,8 +270,17 @@ async def test_a_cookie_among_those_of_other_servers_of_the_machine_is_found(
     hub: RunningHub,
 ) -> None:
     mine = (await cookie(hub, bearer()))["Cookie"]
-    others = f'a=b; =; x="y; [1]=2; {mine}; task-copilot-1=e30.e30.e30'
-    assert (await hub.http.get("/api/tasks", headers={"Cookie": others})).status_code == 200
+    ours = mine.partition("=")[0]
+    for others in (
+        f'a=b; =; x="y; [1]=2; {mine}; task-copilot-1=e30.e30.e30',
+        f"{mine}; {ours}=e30.e30.e30",
+        f"{ours}=e30.e30.e30; {mine}",
+    ):
+        answer = await hub.http.get("/api/tasks", headers={"Cookie": others})
+        assert answer.status_code == 200, others
+    wrong = {"Cookie": f"{ours}=e30.e30.e30"}
+    assert (await hub.http.get("/api/tasks", headers=wrong)).status_code == 401
+    assert (await hub.http.get("/health", headers=wrong)).status_code == 200
 
 
 def test_a_ticket_ends_after_a_minute_and_too_many_push_out_the_oldest() -> None:
@@ -276,9 +294,18 @@ def test_a_ticket_ends_after_a_minute_and_too_many_push_out_the_oldest() -> None
     assert tickets.redeem(first) is None
     now += 1
     assert tickets.redeem(second) is None
-    kept = [tickets.issue(ANYBODY)[0] for _ in range(MAX_TICKETS + 1)]
-    assert tickets.redeem(kept[0]) is None
-    assert tickets.redeem(kept[1]) is ANYBODY
+    other = Identity(frozenset({"read"}), subject="ci")
+    kept = [tickets.issue(ANYBODY)[0] for _ in range(MAX_TICKETS_OF_ONE)]
+    others = [tickets.issue(other)[0] for _ in range(MAX_TICKETS_OF_ONE + 1)]
+    assert tickets.redeem(others[0]) is None
+    assert tickets.redeem(others[1]) is other
+    assert tickets.redeem(kept[0]) is ANYBODY  # it is not for others to throw away
+    many = [
+        tickets.issue(Identity(frozenset(), subject=str(number)))[0]
+        for number in range(MAX_TICKETS)
+    ]
+    assert tickets.redeem(kept[1]) is None
+    assert tickets.redeem(many[-1]) is not None
 
 
 # --- JSON Web Tokens ---
@@ -384,7 +411,8 @@ async def test_tokens_that_are_not_as_they_must_be_are_refused_with_the_reason(
         (signed(exp=None), "'exp'"),
         (signed(aud=None), "'aud'"),
         (signed(aud="another"), "aud"),
-        (signed(nbf=now + 600), "not a token"),
+        (signed(nbf=now + 600), "not valid yet"),
+        (signed(sub=5), "(sub) is no text"),
         (signed(key="another-secret-of-more-than-32-bytes!!"), "not a token"),
         (signed(key=HS_KEY * 2, algorithm="HS512"), "not a token"),
         (signed(key="", algorithm="none"), "not a token"),
@@ -454,6 +482,36 @@ def test_a_public_key_checks_what_its_private_key_signed(tmp_path: Path, kind: s
     # The public key is known to everybody: it must not do as a secret.
     with pytest.raises(Exception, match="not a token"):
         authority.identity(signed(HS_KEY))
+
+
+def test_a_public_key_without_its_lines_is_not_taken_for_a_secret(tmp_path: Path) -> None:
+    public = ed25519.Ed25519PrivateKey.generate().public_key()
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    der = public.public_bytes(*form)
+    file = tmp_path / "key"
+    for content in (der, base64.b64encode(der), base64.encodebytes(der)):
+        file.write_bytes(content)
+        file.chmod(0o644)
+        with pytest.raises(InvalidInput, match="PEM form"):
+            access_of(Settings(auth="required", jwt_key_file=str(file)), {})
+
+
+# --- the next hub ---
+
+
+def test_the_next_hub_asks_for_tokens_too_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    file = str(secret_file(tmp_path))
+    for auth, before, expected in (
+        (None, "required", "required"),
+        (None, "none", "none"),
+        (None, None, "none"),
+        ("none", "required", "none"),
+        ("required", "none", "required"),
+    ):
+        settings = Settings(token_file=file, auth=auth)
+        assert access_of(settings, {}, before=before).auth == expected
+    with pytest.raises(InvalidInput, match="task-copilot token"):
+        access_of(Settings(token_file=str(tmp_path / "none")), {}, before="required")
 
 
 # --- what is refused at the start ---
@@ -536,6 +594,10 @@ def test_certificates_that_cannot_work_are_refused_in_words(tmp_path: Path, what
     [
         (b"short", 0o600, "at least 32"),
         (HS_KEY.encode(), 0o644, "chmod 600"),
+        (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGz", 0o600, "another form"),
+        (b'{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}', 0o600, "another form"),
+        ("-----BEGIN PUBLIC KEY-----".encode("utf-16"), 0o600, "another form"),
+        (b"# ours\n-----BEGIN PUBLIC KEY-----\nnonsense", 0o644, "public key"),
         (b"-----BEGIN PUBLIC KEY-----\nnonsense\n-----END PUBLIC KEY-----", 0o644, "public key"),
         (b"-----BEGIN PRIVATE KEY-----\nMC4\n-----END PRIVATE KEY-----", 0o600, "private key"),
     ],

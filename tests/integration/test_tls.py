@@ -252,3 +252,15 @@ async def test_a_refusal_without_reading_arrives_over_tls_too(server: Encrypted)
             await writer.drain()
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), LIMIT_SECONDS)
         assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_listener_that_leaves_soon_leaves_no_error_behind(
+    server: Encrypted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(protocols, "REQUEST_SECONDS", 0.1)
+    async with server.listener(topics=["*"]):
+        pass
+    deadline = asyncio.get_running_loop().time() + 0.3
+    while asyncio.get_running_loop().time() < deadline:
+        assert await server.health() == 200
+    assert caplog.records == []

@@ -93,6 +93,15 @@ def test_on_all_addresses_every_number_is_ours_and_no_unknown_name() -> None:
     assert not ours("127.0.0.1:9090", host="192.168.1.5")
 
 
+def test_a_page_at_another_number_is_none_of_ours() -> None:
+    everywhere = addresses(host="0.0.0.0", port=9090)  # noqa: S104
+    origin = origin_of("http://203.0.113.66:9090")
+    assert origin is not None
+    assert not everywhere.allows(origin, authority_of("192.168.1.5:9090"))
+    assert not everywhere.allows(origin, authority_of("203.0.113.66:9091"))
+    assert everywhere.allows(origin, authority_of("203.0.113.66:9090"))
+
+
 def test_with_a_certificate_only_pages_that_came_encrypted_are_ours() -> None:
     here = addresses(port=9090, scheme="https")
     for text, allowed in (

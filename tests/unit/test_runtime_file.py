@@ -23,6 +23,7 @@ RECORD = HubRecord(
     url="http://127.0.0.1:9090",
     wakeup_port=40_000,
     certificate="/etc/hub.pem",
+    auth="required",
 )
 FIELDS = {
     "service": "task-copilot",
@@ -36,6 +37,7 @@ FIELDS = {
     "url": "http://127.0.0.1:9090",
     "wakeupPort": 40_000,
     "certificate": "/etc/hub.pem",
+    "auth": "required",
 }
 
 
