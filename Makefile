@@ -11,7 +11,8 @@ PYTHON ?= python3
 OTHER_PYTHONS := $(if $(filter file,$(origin PYTHON)),python3.13 python3.12 python3.11)
 # Passed on to the demo, the benchmarks and the tests: make bench ARGS="--quick"
 ARGS ?=
-PYTEST_WORKERS ?= auto
+# One more than there are processors: many tests wait, for a process to start or to end.
+PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)' 2>/dev/null || echo auto)
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet

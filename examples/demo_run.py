@@ -191,8 +191,8 @@ async def _follow(listener: Listener, screen: Screen) -> None:
 def _say_addresses(screen: Screen, port: int) -> None:
     screen.say(
         "Three agents (ada, ben, cleo) build a web shop over MCP; a listener shows it live.",
-        f"  events  ws://127.0.0.1:{port}/ws",
-        f"  state   http://127.0.0.1:{port}/health",
+        f"  events     ws://127.0.0.1:{port}/ws",
+        f"  dashboard  http://127.0.0.1:{port}",
         "",
     )
 

@@ -30,7 +30,7 @@ streams what happens to them.
 
   It speaks MCP on stdin and stdout, so an agent starts it, not you:
       claude mcp add task-copilot -- task-copilot
-  Events, while it runs:  ws://{host}:{port}/ws     state:  http://{host}:{port}/health
+  Dashboard, while it runs:  http://{host}:{port}     events:  ws://{host}:{port}/ws
   Data:                   {database_url}
   All settings:           task-copilot --help
 
