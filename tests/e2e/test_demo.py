@@ -208,11 +208,12 @@ async def test_a_signal_ends_it_without_a_traceback_or_a_server(
 
 async def test_with_keep_it_serves_until_it_is_told_to_stop() -> None:
     async with running("--fast", "--keep") as process:
-        health = (await line_with(process, "/health")).split()[-1]
+        dashboard = (await line_with(process, "dashboard")).split()[-1]
         await line_with(process, "until Ctrl+C")
         helpers = helpers_of(process)
         async with httpx2.AsyncClient(trust_env=False) as client:
-            assert (await client.get(health)).json()["status"] == "ok"
+            assert "<title>Task Copilot" in (await client.get(dashboard)).text
+            assert (await client.get(f"{dashboard}/health")).json()["status"] == "ok"
         process.send_signal(signal.SIGINT)
         _out, err = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 0
