@@ -35,7 +35,8 @@ def run(*, quick: bool) -> list[Measure]:
             for number in range(streams):
                 titles = [f"Task {number} {place}" for place in range(tasks_each)]
                 add_stream(connection, f"Stream-{number}", titles)
-        server = stack.enter_context(McpProcess(SERVER, box.environment, box.folder))
+        environment = box.environment | {"TASK_COPILOT_MAX_REQUEST_RATE": "1000000"}
+        server = stack.enter_context(McpProcess(SERVER, environment, box.folder))
         server.initialize()
         box.wait_for_hub()
         client = HTTPConnection("127.0.0.1", box.port, timeout=30)
