@@ -48,6 +48,7 @@ COMMANDS = {
     "export": "copies",
     "import": "copies",
     "init": "init",
+    "orchestrate": "orchestrate",
     "purge": "purge",
     "redact": "redact",
     "serve": "serve",

@@ -130,6 +130,19 @@ def _finish(future: "asyncio.Future[None]", error: OSError | None) -> None:
         future.set_exception(error)
 
 
+def take(path: Path) -> int | None:
+    """A descriptor that has the lock in the file `path` until it is closed or this process ends;
+    None where another process has it. Raises OSError where no such lock can be made."""
+    try:
+        return _locked(path, _nothing, _refuse)
+    except BlockingIOError:
+        return None
+
+
+def _refuse(_descriptor: int) -> None:
+    raise BlockingIOError
+
+
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
     """Holds the lock in the file `path`.

@@ -18,6 +18,9 @@ URL_VARIABLE = "TASK_COPILOT_URL"
 """Where clients and the reading commands find a hub, instead of looking for one."""
 
 
+STREAM_VARIABLE = "TASK_COPILOT_STREAM"
+"""Tells a worker of the orchestrator which stream it works on."""
+
 TOKEN_VARIABLE = "TASK_COPILOT_TOKEN"  # noqa: S105 - its name
 """The token that a server asks for, and that clients and commands show; before any file."""
 
@@ -204,6 +207,7 @@ def known_variables() -> set[str]:
     """Every variable of the environment that some part of the program reads."""
     return {
         URL_VARIABLE,
+        STREAM_VARIABLE,
         TOKEN_VARIABLE,
         CA_FILE_VARIABLE,
         *map(environment_variable, declared()),

@@ -10,8 +10,9 @@ from typing import Self
 
 from task_copilot.client.buffers import AsyncBuffer
 from task_copilot.client.core import Core, Start
+from task_copilot.client.cursor_file import CursorFile
 from task_copilot.client.engine import Engine
-from task_copilot.client.model import Event, Gap, Item, Mark, Mode
+from task_copilot.client.model import Event, Gap, Item, Mark, Mode, mark_of
 from task_copilot.client.options import (
     ANSWER_SECONDS,
     KEEPALIVE_SECONDS,
@@ -110,6 +111,7 @@ class AsyncTaskCopilotClient:
         filter: Filter | None = None,
         batch: Batch | None = None,
         on_gap: OnGap | None = None,
+        cursor_file: str | os.PathLike[str] | None = None,
     ) -> AsyncGenerator[Event, None]:
         """The events whose topics match one of the patterns `topics`, for ever, each once and in
         order, on a connection of its own.
@@ -119,22 +121,36 @@ class AsyncTaskCopilotClient:
         `filter` and `batch` are those of docs/events.md. `on_gap`, a function or a coroutine
         function, is called in order with each Gap; without it a gap is logged as a warning.
 
+        With `cursor_file` it begins where a loop with the same file has come to, and the first
+        time as without it. The file is replaced when the next event is asked for, since the one
+        before is handled then: after a crash at most that one comes again.
+
         Raises ValueError and TypeError for nonsense at once, and RequestRefused from the loop
         where the hub refuses for good. That no hub answers is waited out.
         """
-        core = Core(Start(since=since, epoch=epoch, replay=replay), checked_batch(batch))
+        start = Start(since=since, epoch=epoch, replay=replay)
+        kept = None if cursor_file is None else CursorFile(cursor_file)
+        if kept is not None and (mark := kept.read()) is not None:
+            start = Start(since=mark.position, epoch=mark.epoch)
+        core = Core(start, checked_batch(batch))
         core.wish([wish(topics, filter)])
-        return self._events(core, on_gap)
+        return self._events(core, on_gap, kept)
 
-    async def _events(self, core: Core, on_gap: OnGap | None) -> AsyncGenerator[Event, None]:
+    async def _events(
+        self, core: Core, on_gap: OnGap | None, kept: CursorFile | None
+    ) -> AsyncGenerator[Event, None]:
         buffer = AsyncBuffer()
-        work = self._open[buffer] = asyncio.create_task(_run(core, self._options, buffer))
+        work = self._open[buffer] = asyncio.create_task(
+            _run(core, self._options, buffer, marks=kept is not None)
+        )
         try:
             while (item := await buffer.get()) is not None:
                 if isinstance(item, Event):
                     yield item
                 elif isinstance(item, Gap):
                     await _tell(item, on_gap)
+                if kept is not None:
+                    await asyncio.to_thread(kept.write, mark_of(item))
         finally:
             self._open.pop(buffer, None)
             await _cancelled(work)
@@ -178,9 +194,9 @@ class AsyncTaskCopilotClient:
         return await self._state.task(task_id)
 
 
-async def _run(core: Core, options: Options, buffer: AsyncBuffer) -> None:
+async def _run(core: Core, options: Options, buffer: AsyncBuffer, *, marks: bool) -> None:
     async def sink(item: Item) -> None:
-        if not isinstance(item, Mark):
+        if marks or not isinstance(item, Mark):
             await buffer.put(item)
 
     error: BaseException | None = None

@@ -52,6 +52,13 @@ class Mark:
 Item = Event | Gap | Mark
 
 
+def mark_of(item: Item) -> Mark:
+    """How far one has come after an item."""
+    if isinstance(item, Event):
+        return Mark(item.epoch, item.seq)
+    return Mark(item.epoch, item.to) if isinstance(item, Gap) else item
+
+
 def read_event(payload: object, epoch: str) -> Event:
     """An event of the wire; raises Unusable for anything else."""
     if not isinstance(payload, dict):

@@ -19,7 +19,7 @@ from task_copilot.client.core import Core
 from task_copilot.client.cursor_file import CursorFile
 from task_copilot.client.engine import MAX_PAUSE_SECONDS, Engine
 from task_copilot.client.errors import RequestRefused
-from task_copilot.client.model import Event, Gap, Item, Mark, Mode
+from task_copilot.client.model import Event, Gap, Item, Mark, Mode, mark_of
 from task_copilot.client.options import Options
 from task_copilot.client.registry import Registry
 
@@ -195,12 +195,9 @@ class Worker:
             return
         if isinstance(item, Event):
             registry.deliver(item)
-            self._handled(Mark(item.epoch, item.seq))
         elif isinstance(item, Gap):
             registry.deliver_gap(item)
-            self._handled(Mark(item.epoch, item.to))
-        else:
-            self._handled(item)
+        self._handled(mark_of(item))
 
     def _handled(self, mark: Mark) -> None:
         self.handled = mark

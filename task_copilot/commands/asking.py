@@ -98,7 +98,8 @@ def ca_file_option(command: F) -> F:
     return with_option
 
 
-def _ca_file() -> str | None:
+def present_ca_file() -> str | None:
+    """What ``--ca-file`` of the present command says, or its variable."""
     context = click.get_current_context(silent=True)
     given: str | None = None if context is None else context.meta.get(CA_FILE)
     return given or os.environ.get(CA_FILE_VARIABLE) or None
@@ -113,7 +114,7 @@ def hub_at(settings: Settings, url: str) -> HubAt:
         record = _record(settings)
         if record is not None and record.port == (urlsplit(url).port or HTTPS_PORT):
             certificate = record.certificate
-    return HubAt(url, own, settings.token_file, certificate, _ca_file())
+    return HubAt(url, own, settings.token_file, certificate, present_ca_file())
 
 
 def found_hub(settings: Settings, record: runtime.HubRecord) -> HubAt:

@@ -29,6 +29,8 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.cli",
         "task_copilot.commands",
         "task_copilot.commands.*",
+        "task_copilot.orchestrator",
+        "task_copilot.orchestrator.*",
         "task_copilot.dashboard",
         "task_copilot.dashboard.*",
         "task_copilot.description",

@@ -1,0 +1,412 @@
+"""One run of the orchestrator: brings what happens to the machine, and does what it decides."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from asyncio.subprocess import Process
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from task_copilot.client.asynchronous import AsyncTaskCopilotClient
+from task_copilot.client.errors import TaskCopilotClientError
+from task_copilot.client.model import Event, Gap
+from task_copilot.client.shapes import StreamList
+from task_copilot.commands.common import Refusal
+from task_copilot.errors import TaskCopilotError, report
+from task_copilot.orchestrator import processes
+from task_copilot.orchestrator.machine import (
+    Action,
+    AskForHelp,
+    End,
+    LookStalled,
+    Machine,
+    Start,
+    Tell,
+    Worker,
+)
+from task_copilot.orchestrator.notices import Notices
+from task_copilot.orchestrator.panes import Panes
+from task_copilot.orchestrator.processes import ProcessId
+from task_copilot.orchestrator.records import Launched, Records
+from task_copilot.orchestrator.reporting import Reporter
+from task_copilot.orchestrator.server_hand import ServerHand
+from task_copilot.orchestrator.worker_command import WorkerPlan, branches_note
+from task_copilot.orchestrator.worktrees import Worktrees
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+"""How long a worker that is asked to end may take before it is killed."""
+
+COMPLETE, INCOMPLETE = 0, 1
+BY_SIGNAL = 128
+"""Exit codes; of a run that a signal ended, this and the signal's number, as of shells."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hands:
+    """What a run works with."""
+
+    client: AsyncTaskCopilotClient
+    server: ServerHand
+    workers: WorkerPlan
+    records: Records
+    folder: Path
+    worktrees: Worktrees | None
+    notices: Notices
+    panes: Panes | None
+    environment: Mapping[str, str]
+    waits: bool = True
+    """Whether it goes on while only a person can bring it further."""
+
+    grace: float = GRACE_SECONDS
+
+
+class Run:
+    """Made with the state as it was read at the start; `go` returns the exit code."""
+
+    def __init__(self, hands: Hands, machine: Machine, reporter: Reporter) -> None:
+        self._hands, self._machine, self._reporter = hands, machine, reporter
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[int] = self._loop.create_future()
+        self._known = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._processes: dict[str, Process | ProcessId] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+        self._writing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stops = 0
+
+    async def go(self, state: StreamList) -> int:
+        """Works until all is complete, nothing goes on any more, or a signal comes. Raises what
+        the hub refuses as a Refusal."""
+        first = not self._hands.records.cursor.exists()
+        self._known = state["seq"]
+        self._machine.load(state["streams"], self._now())
+        await self._take_over()
+        for number in SIGNALS:
+            self._loop.add_signal_handler(number, self._stop, number)
+        try:
+            if first:
+                self._machine.tell_blocked()
+            following = self._task(self._follow(state["seq"], state["epoch"]))
+            self._settle()
+            code = await self._over
+            following.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            return code
+        finally:
+            for number in SIGNALS:
+                self._loop.remove_signal_handler(number)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._reporter.end()
+
+    # --- what happens ---
+
+    async def _follow(self, since: int, epoch: str) -> None:
+        events = self._hands.client.events(
+            ["*"],
+            since=since,
+            epoch=epoch,
+            cursor_file=self._hands.records.cursor,
+            on_gap=self._missed,
+        )
+        try:
+            async for event in events:
+                self._take(event)
+        except TaskCopilotClientError as error:
+            self._fail(Refusal(str(error)))
+
+    def _take(self, event: Event) -> None:
+        if event.seq <= self._known:
+            self._machine.missed(event.event_type, event.data)
+        else:
+            self._machine.event(event.event_type, event.data, self._now())
+        self._settle()
+
+    async def _missed(self, gap: Gap) -> None:
+        """Events are gone: the state is read anew."""
+        if gap.reason == "replaced":
+            self._fail(
+                Refusal(
+                    "The database was replaced, or restored to an older state. The workers are "
+                    "asked to end; run this again to go on with what it holds now."
+                )
+            )
+            return
+        state = await self._hands.client.streams(include_archived=True)
+        self._known = state["seq"]
+        self._machine.load(state["streams"], self._now(), told=True)
+        self._settle()
+
+    def _stop(self, number: signal.Signals) -> None:
+        self._stops += 1
+        if self._stops == 1:
+            self._say("stopping", None, "Asks the workers to end; all can be gone on with.")
+            self._task(self._stopped(BY_SIGNAL + number))
+        else:
+            self._signal_all(signal.SIGKILL)
+
+    def _fail(self, error: Exception) -> None:
+        self._task(self._stopped(error))
+
+    async def _stopped(self, outcome: int | Exception) -> None:
+        """Ends all workers, and then the run with `outcome`."""
+        if self._machine.stopping:
+            return
+        self._machine.stopping = True
+        await asyncio.gather(*(self._end(one) for one in tuple(self._processes)))
+        if self._over.done():
+            return
+        if isinstance(outcome, int):
+            self._over.set_result(outcome)
+        else:
+            self._over.set_exception(outcome)
+
+    # --- what is decided ---
+
+    def _settle(self) -> None:
+        """Does what is due, and comes back when something will be."""
+        for action in self._machine.settle(self._now()):
+            self._do(action)
+        self._reporter.changed()
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._machine.deadline()
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self._settle)
+        self._look_whether_over()
+
+    def _look_whether_over(self) -> None:
+        machine = self._machine
+        if machine.stopping or machine.workers or self._over.done():
+            return
+        if machine.complete:
+            self._over.set_result(COMPLETE)
+        elif machine.stuck and not (self._hands.waits and machine.may_go_on):
+            self._over.set_result(INCOMPLETE)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Start():
+                self._task(self._start(action))
+            case End():
+                self._task(self._end(action.stream_id))
+            case LookStalled():
+                self._task(self._look_stalled(action.stream_id))
+            case AskForHelp():
+                self._task(self._ask_for_help(action))
+            case Tell():
+                self._tell(action)
+
+    def _tell(self, told: Tell) -> None:
+        stream_id, track = told.stream_id, self._machine.tracks[told.stream_id]
+        match told.kind:
+            case "completed":
+                self._say("completed", stream_id, f"is complete: {track.stream.completed} tasks")
+                if self._hands.panes is not None:
+                    self._task(self._hands.panes.close(stream_id))
+            case "blocked":
+                reason = told.text or track.reason
+                self._say("blocked", stream_id, f"is blocked: {reason}", reason=reason)
+                self._task(self._hands.notices.blocked(stream_id, reason))
+            case "unblocked":
+                self._say("unblocked", stream_id, "is not blocked any more")
+            case "exited":
+                self._say("exited", stream_id, f"worker ended: {told.text}")
+
+    # --- workers ---
+
+    async def _start(self, action: Start) -> None:
+        stream_id = action.stream_id
+        try:
+            process = await self._started(stream_id, action.launch)
+        except (OSError, TaskCopilotError) as error:
+            self._exited(stream_id, f"it could not be started: {error}")
+            return
+        if process is None:
+            self._exited(stream_id, "it was not started")
+            return
+        self._processes[stream_id] = process
+        self._ended[stream_id] = asyncio.Event()
+        self._machine.started(stream_id, process.pid, self._now())
+        self._say_started(stream_id, process.pid, action.launch)
+        if self._machine.stopping:
+            processes.signal_group(process.pid, signal.SIGTERM)
+        self._settle()
+        code = await process.wait()
+        # What it has left running would go on working on tasks that the next one gets.
+        processes.signal_group(process.pid, signal.SIGTERM)
+        self._exited(stream_id, processes.described(code))
+
+    async def _started(self, stream_id: str, launch: int) -> Process | None:
+        """The worker's process; None where the run has begun to stop meanwhile."""
+        hands = self._hands
+        folder, note = await asyncio.to_thread(self._workplace, stream_id)
+        await self._remember(stream_id, launch)
+        if self._machine.stopping:
+            return None
+        return await processes.start(
+            hands.workers.command(stream_id, folder, note),
+            claim=hands.records.claim(stream_id, launch),
+            log=hands.records.log(stream_id),
+            folder=folder,
+            environment=hands.workers.environment(stream_id, folder, hands.environment),
+        )
+
+    def _workplace(self, stream_id: str) -> tuple[Path, str]:
+        """The folder of a worker, and what it is told of its branch. Blocking."""
+        trees = self._hands.worktrees
+        if trees is None:
+            return self._hands.folder, ""
+        folder = trees.ready(stream_id, self._hands.folder)
+        needed = self._machine.tracks[stream_id].stream.dependencies
+        note = branches_note(trees.branch(stream_id), [trees.branch(one) for one in needed])
+        return folder, note
+
+    async def _remember(self, stream_id: str, launch: int) -> None:
+        """Writes down what is started before it is, one after the other."""
+        records = self._hands.records
+        async with self._writing:
+            launches = {
+                one: Launched(track.launches, track.failures)
+                for one, track in self._machine.tracks.items()
+                if track.launches
+            }
+            await asyncio.to_thread(records.write_launches, launches)
+            await asyncio.to_thread(records.forget_claims, stream_id, launch)
+
+    def _say_started(self, stream_id: str, pid: int, launch: int) -> None:
+        log = self._hands.records.log(stream_id)
+        what = f"worker started (process {pid}, output in {log})"
+        self._say("started", stream_id, what, pid=pid, launch=launch, log=os.fspath(log))
+        if self._hands.panes is not None:
+            self._task(self._hands.panes.show(stream_id, log))
+
+    def _exited(self, stream_id: str, how: str) -> None:
+        self._processes.pop(stream_id, None)
+        self._machine.exited(stream_id, how, self._now())
+        if (ended := self._ended.pop(stream_id, None)) is not None:
+            ended.set()
+        self._settle()
+
+    async def _end(self, stream_id: str) -> None:
+        """Asks a worker to end, and kills it where it does not in time."""
+        ended = self._ended.get(stream_id)
+        if ended is None:
+            return
+        await self._signal(stream_id, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._hands.grace):
+                await ended.wait()
+                return
+        logger.info("The worker of %s did not end in time and is killed.", stream_id)
+        await self._signal(stream_id, signal.SIGKILL)
+        await ended.wait()
+
+    async def _signal(self, stream_id: str, number: signal.Signals) -> None:
+        process = self._processes.get(stream_id)
+        if process is None:
+            return
+        if isinstance(process, ProcessId) and not await asyncio.to_thread(processes.lives, process):
+            return
+        processes.signal_group(process.pid, number)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for stream_id in tuple(self._processes):
+            self._task(self._signal(stream_id, number))
+
+    async def _look_stalled(self, stream_id: str) -> None:
+        seconds = self._machine.rules.stall_timeout
+        silence = await asyncio.to_thread(_silence, self._hands.records.log(stream_id))
+        if silence < seconds:
+            self._machine.seen_alive(stream_id, self._now() - silence)
+            self._settle()
+            return
+        reason = f"nothing happened for {seconds:g} s"
+        self._say("stalled", stream_id, f"worker is stuck: {reason}; it is started again")
+        try:
+            made = await self._hands.server.checkpoint(stream_id, f"Its worker was stuck: {reason}")
+        except Refusal as refusal:
+            logger.warning("No checkpoint could be made of %s: %s", stream_id, refusal.message)
+        else:
+            self._say("saved", stream_id, f"was saved as {made}", checkpointId=made)
+        self._machine.asked_to_end(stream_id, reason)
+        await self._end(stream_id)
+
+    async def _ask_for_help(self, action: AskForHelp) -> None:
+        stream_id, log = action.stream_id, self._hands.records.log(action.stream_id)
+        self._say("help", stream_id, f"needs help: {action.reason}. Its output: {log}")
+        try:
+            task = await self._hands.server.ask_for_help(stream_id, f"{action.reason}; {log}")
+        except Refusal as refusal:
+            logger.warning("%s could not be marked as blocked: %s", stream_id, refusal.message)
+            await self._hands.notices.blocked(stream_id, action.reason)
+        else:
+            if task is not None:
+                logger.info("%s was blocked, since %s needs help.", task, stream_id)
+
+    async def _take_over(self) -> None:
+        """Finds the workers of an earlier run."""
+        for stream_id, last in (await asyncio.to_thread(self._found)).items():
+            launched, process = last
+            if process is None:
+                self._machine.remembered(stream_id, launched.launch, launched.failures)
+                continue
+            worker = Worker(launched.launch, self._now(), pid=process.pid)
+            self._machine.adopted(stream_id, worker, launched.failures)
+            self._processes[stream_id] = process
+            self._ended[stream_id] = asyncio.Event()
+            text = f"worker of an earlier run goes on (process {process.pid})"
+            self._say("adopted", stream_id, text, pid=process.pid, launch=launched.launch)
+            if self._hands.panes is not None:
+                self._task(self._hands.panes.show(stream_id, self._hands.records.log(stream_id)))
+            self._task(self._attend(stream_id, process))
+
+    def _found(self) -> dict[str, tuple[Launched, ProcessId | None]]:
+        records = self._hands.records
+        return {
+            stream_id: (one, processes.claimed(records.claim(stream_id, one.launch)))
+            for stream_id, one in records.launches(self._machine.tracks).items()
+        }
+
+    async def _attend(self, stream_id: str, process: ProcessId) -> None:
+        await processes.ended(process)
+        processes.signal_group(process.pid, signal.SIGTERM)
+        self._exited(stream_id, "ended, with an exit code that only its first orchestrator knew")
+
+    # --- small things ---
+
+    def _say(self, kind: str, stream_id: str | None, text: str, **fields: Any) -> None:
+        self._reporter.happened(kind, stream_id, text, **fields)
+
+    def _now(self) -> float:
+        return self._loop.time()
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        report(logger, "The orchestrator cannot go on; its workers are asked to end.", error)
+        self._fail(Refusal("It ended because of a defect, which is described above."))
+
+
+def _silence(log: Path) -> float:
+    """Seconds since a worker has last printed something. Blocking."""
+    try:
+        return max(0.0, time.time() - log.stat().st_mtime)
+    except OSError:
+        return float("inf")

@@ -1,0 +1,163 @@
+"""What a worker is: the command that is run for a stream, and the environment it gets."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from task_copilot.errors import InvalidInput
+from task_copilot.settings import (
+    CA_FILE_VARIABLE,
+    STREAM_VARIABLE,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    Settings,
+    declared,
+    environment_variable,
+)
+
+SERVER = "task-copilot"
+"""The name of this server in an agent's configuration, from which its tools get theirs."""
+
+AGENT = "worker-{stream}"
+"""Who acts in the events of a worker that does not say otherwise."""
+
+PROMPT = """\
+Work on stream {stream} of workspace {workspace} with the task-copilot tools until every task in \
+it is completed. Others work on the other streams; leave those alone.
+1. task_list with streamId "{stream}" shows its tasks. Call checkpoint_resume for the one that is \
+in progress, or was last: an earlier session may have been cut off there. Go on from there.
+2. Set a task in_progress before you work on it, and completed when it is done. Save a checkpoint \
+(checkpoint_create) after each larger step, with what the next session needs to know.
+3. If only a person can help, set the task blocked with a blockedReason that says what you need, \
+and end. You are started again when it is unblocked.\
+"""
+
+BRANCHES = """
+You are in a git worktree of your own, on branch {branch}. Commit your work there. What this \
+stream needs is on {needed}: merge that into your branch first where it is not in it yet. Do not \
+merge into other branches, and do not push.\
+"""
+
+OF_ANOTHER_SESSION = ("CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_ENTRYPOINT")
+"""What says to Claude Code that it runs inside another one; a worker is a session of its own."""
+
+PROJECT_VARIABLE = "CLAUDE_PROJECT_DIR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """How workers are started. `given` is the user's own command; None is Claude Code, which may
+    edit files where `permission_mode` says so. `url` is a hub elsewhere."""
+
+    workspace: str
+    settings: Settings
+    given: str | None = None
+    permission_mode: str | None = None
+    url: str | None = None
+
+    def command(self, stream_id: str, folder: Path, note: str = "") -> list[str]:
+        """The words of the command for a stream that is worked on in `folder`; `note` is added to
+        what Claude Code is told."""
+        places = {
+            "{stream}": stream_id,
+            "{workspace}": self.workspace,
+            "{folder}": os.fspath(folder),
+        }
+        if self.given is not None:
+            return [filled(word, places) for word in split(self.given)]
+        mode = ["--permission-mode", self.permission_mode] if self.permission_mode else []
+        return [
+            *("claude", "-p", filled(PROMPT, places) + note),
+            *("--mcp-config", json.dumps({"mcpServers": {SERVER: self._server(stream_id)}})),
+            *("--allowedTools", f"mcp__{SERVER}__*"),
+            *mode,
+        ]
+
+    def environment(
+        self, stream_id: str, folder: Path, present: Mapping[str, str]
+    ) -> dict[str, str]:
+        """The environment of a worker: `present`, and what its own server joins by."""
+        inherited = {
+            name: value for name, value in present.items() if name not in OF_ANOTHER_SESSION
+        }
+        joins = {STREAM_VARIABLE: stream_id, PROJECT_VARIABLE: os.fspath(folder)}
+        return {**inherited, **self._joining(stream_id), **joins}
+
+    def _joining(self, stream_id: str) -> dict[str, str]:
+        """The settings that make a server, or a client, of a worker join."""
+        defaults = Settings()
+        changed = {
+            environment_variable(one): _text(getattr(self.settings, one.name))
+            for one in declared()
+            if getattr(self.settings, one.name) != getattr(defaults, one.name)
+        }
+        own = {
+            "TASK_COPILOT_WORKSPACE": self.workspace,
+            "TASK_COPILOT_AGENT": AGENT.format(stream=stream_id),
+        }
+        return {**changed, **own, **({} if self.url is None else {URL_VARIABLE: self.url})}
+
+    def _server(self, stream_id: str) -> dict[str, object]:
+        """The entry of this server in an agent's configuration."""
+        if self.url is None:
+            # -P: a folder of the project may be called task_copilot too.
+            words = ["-P", "-m", "task_copilot"]
+            return {"command": sys.executable, "args": words, "env": self._joining(stream_id)}
+        address = f"{self.url.rstrip('/')}/mcp?{urlencode({'workspace': self.workspace})}"
+        server: dict[str, object] = {"type": "http", "url": address}
+        if os.environ.get(TOKEN_VARIABLE):
+            # By name: Claude Code puts the value in, and no list of processes shows it.
+            server["headers"] = {"Authorization": f"Bearer ${{{TOKEN_VARIABLE}}}"}
+        return server
+
+
+def trusting(ca_file: str | None) -> dict[str, str]:
+    """What makes Node.js trust certificates, as this program does."""
+    found = ca_file or os.environ.get(CA_FILE_VARIABLE)
+    return {"NODE_EXTRA_CA_CERTS": found, CA_FILE_VARIABLE: found} if found else {}
+
+
+def branches_note(branch: str, needed: Sequence[str]) -> str:
+    """What Claude Code is told where each stream has a worktree of its own."""
+    return BRANCHES.format(branch=branch, needed=", ".join(needed) or "the branch you are on")
+
+
+def split(command: str) -> list[str]:
+    """The words of a command as a shell splits them; raises InvalidInput."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InvalidInput(f"{command!r} is no command: {error}.") from None
+    if not words:
+        raise InvalidInput("A command has at least the name of a program.")
+    return words
+
+
+def filled(text: str, places: Mapping[str, str]) -> str:
+    """`text` with the placeholders replaced; what is put in is not looked through again."""
+    either = "|".join(map(re.escape, places))
+    return re.sub(either, lambda found: places[found[0]], text)
+
+
+def require_program(words: Sequence[str], folder: Path, hint: str) -> None:
+    """Raises InvalidInput where the program of a command is not there."""
+    # A name with a slash is looked up from the folder in which the worker runs.
+    named = os.fspath(folder / words[0]) if os.sep in words[0] else words[0]
+    if shutil.which(named) is None:
+        raise InvalidInput(f"There is no program {words[0]!r}. {hint}")
+
+
+def shown(words: Sequence[str]) -> str:
+    """A command as a person could type it."""
+    return shlex.join(words)
+
+
+def _text(value: object) -> str:
+    return "true" if value is True else str(value)
