@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from task_copilot import launch
 from task_copilot.commands.asking import present_ca_file
 from task_copilot.commands.common import json_option
 from task_copilot.commands.event_options import interruptible, leave, url_option
@@ -114,6 +115,7 @@ def orchestrate(settings: Settings, /, streams: tuple[str, ...], **given: Any) -
 
     wanted = Wanted(streams=streams, ca_file=present_ca_file(), **given)
     if wanted.url is None:
+        launch.refuse_what_is_unsafe(settings)  # it may be this process that serves
         # The client finds the hub by it, and so does what the workers start.
         os.environ["TASK_COPILOT_DATABASE_URL"] = settings.database_url
     with interruptible():

@@ -71,6 +71,7 @@ class LookStalled:
     its output shows that it lives."""
 
     stream_id: str
+    launch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +218,13 @@ class Machine:
         if track.worker is not None:
             track.worker.looked_at = None
 
-    def asked_to_end(self, stream_id: str, reason: str) -> None:
-        """The worker was told to end."""
+    def asked_to_end(self, stream_id: str, launch: int, reason: str) -> bool:
+        """The worker of this launch is told to end; False where it has ended already."""
         worker = self.tracks[stream_id].worker
-        if worker is not None:
-            worker.ending, worker.looked_at = reason, None
+        if worker is None or worker.launch != launch:
+            return False
+        worker.ending, worker.looked_at = reason, None
+        return True
 
     def exited(self, stream_id: str, how: str, now: float) -> None:
         """The worker has ended, or could not be started; `how` says so for people."""
@@ -363,7 +366,7 @@ class Machine:
                 self._due.append(End(stream_id, worker.ending))
         elif worker.looked_at is None and now >= track.heard + self.rules.stall_timeout:
             worker.looked_at = now
-            self._due.append(LookStalled(stream_id))
+            self._due.append(LookStalled(stream_id, worker.launch))
 
     def _start(self, now: float) -> None:
         # A worker whose stream is complete only tidies up: the place is free for the next.

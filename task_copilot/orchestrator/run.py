@@ -35,6 +35,7 @@ from task_copilot.orchestrator.processes import ProcessId
 from task_copilot.orchestrator.records import Launched, Records
 from task_copilot.orchestrator.reporting import Reporter
 from task_copilot.orchestrator.server_hand import ServerHand
+from task_copilot.orchestrator.state import read_state
 from task_copilot.orchestrator.worker_command import WorkerPlan, branches_note
 from task_copilot.orchestrator.worktrees import Worktrees
 
@@ -142,7 +143,11 @@ class Run:
                 )
             )
             return
-        state = await self._hands.client.streams(include_archived=True)
+        try:
+            state = await read_state(self._hands.client)
+        except Refusal as refusal:
+            self._fail(refusal)
+            return
         self._known = state["seq"]
         self._machine.load(state["streams"], self._now(), told=True)
         self._settle()
@@ -200,7 +205,7 @@ class Run:
             case End():
                 self._task(self._end(action.stream_id))
             case LookStalled():
-                self._task(self._look_stalled(action.stream_id))
+                self._task(self._look_stalled(action.stream_id, action.launch))
             case AskForHelp():
                 self._task(self._ask_for_help(action))
             case Tell():
@@ -239,7 +244,7 @@ class Run:
         self._machine.started(stream_id, process.pid, self._now())
         self._say_started(stream_id, process.pid, action.launch)
         if self._machine.stopping:
-            processes.signal_group(process.pid, signal.SIGTERM)
+            self._task(self._end(stream_id))
         self._settle()
         code = await process.wait()
         # What it has left running would go on working on tasks that the next one gets.
@@ -323,7 +328,7 @@ class Run:
         for stream_id in tuple(self._processes):
             self._task(self._signal(stream_id, number))
 
-    async def _look_stalled(self, stream_id: str) -> None:
+    async def _look_stalled(self, stream_id: str, launch: int) -> None:
         seconds = self._machine.rules.stall_timeout
         silence = await asyncio.to_thread(_silence, self._hands.records.log(stream_id))
         if silence < seconds:
@@ -338,7 +343,8 @@ class Run:
             logger.warning("No checkpoint could be made of %s: %s", stream_id, refusal.message)
         else:
             self._say("saved", stream_id, f"was saved as {made}", checkpointId=made)
-        self._machine.asked_to_end(stream_id, reason)
+        if not self._machine.asked_to_end(stream_id, launch, reason):
+            return  # it has ended by itself meanwhile
         await self._end(stream_id)
 
     async def _ask_for_help(self, action: AskForHelp) -> None:
