@@ -9,7 +9,6 @@ import click
 
 from task_copilot import launch
 from task_copilot.commands.asking import present_ca_file
-from task_copilot.commands.common import json_option
 from task_copilot.commands.event_options import interruptible, leave, url_option
 from task_copilot.orchestrator import machine
 from task_copilot.settings import Settings
@@ -27,7 +26,7 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
     type=EVERY,
     default=machine.MAX_PARALLEL,
     show_default=True,
-    help="Workers at once.",
+    help="So many workers at once.",
 )
 @click.option(
     "--worker",
@@ -38,24 +37,25 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
 @click.option(
     "--permission-mode",
     type=click.Choice(PERMISSIONS),
-    help="What Claude Code may do without asking, which nobody could answer: 'acceptEdits' lets "
-    "it edit files in its folder, 'bypassPermissions' lets it do all that you can. Without it, "
-    "workers can read and use the tools of this server.",
+    help="What Claude Code may do beside what its own settings allow; all else it is denied, since "
+    "nobody is there to be asked. 'acceptEdits': edit files in its folder, but run no tests and no "
+    "git commit. 'bypassPermissions': all that you can do. Without it: read, and use the tools of "
+    "this server.",
 )
 @click.option(
     "--worktrees",
     is_flag=True,
-    help="A git worktree and a branch (task-copilot/STREAM_ID) for each stream, beside the "
-    "repository; made once and used again. Merging is yours.",
+    help="A folder and a branch (task-copilot/STREAM_ID) for each stream, as a git worktree beside "
+    "the repository; made once and used again. Nothing is merged.",
 )
-@click.option("--tmux", is_flag=True, help="A pane of tmux for each stream, with its output.")
+@click.option("--tmux", is_flag=True, help="A pane of tmux for each worker, with its output.")
 @click.option(
     "--retries",
     type=click.IntRange(0, 100),
     default=machine.RETRIES,
     show_default=True,
-    help="How often in a row a worker is started again that ended too early, before the stream "
-    "is marked as needing help.",
+    help="How often in a row a worker that ended before its stream was complete is started again; "
+    "then a task of the stream is blocked, with the reason.",
 )
 @click.option(
     "--retry-delay",
@@ -63,7 +63,8 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
     default=machine.RETRY_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="Before the first of them; each further one waits four times as long.",
+    help="How long it waits before the first of these, and four times as long before each further "
+    "one.",
 )
 @click.option(
     "--stall-timeout",
@@ -71,8 +72,8 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
     default=machine.STALL_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="How long a worker may neither change anything nor print anything; then a checkpoint is "
-    "made and it is started again.",
+    help="How long a worker may change nothing and print nothing; then a checkpoint is made for it "
+    "and it is started again.",
 )
 @click.option(
     "--grace",
@@ -80,30 +81,36 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a worker that is asked to end may take before it is killed.",
+    help="How long a worker that is asked to end (SIGTERM) may take before it is killed.",
 )
 @click.option(
     "--on-blocked",
     metavar="COMMAND",
-    help="Run when a stream is blocked, without a shell; {stream}, {workspace} and {reason} are "
-    "filled in. Without it: a notification of the desktop, where there is one; '' for nothing.",
+    help="What is run when a stream is blocked, without a shell; {stream}, {workspace} and "
+    "{reason} are filled in. Without it: a notification of the desktop, where it takes one. '': "
+    "nothing.",
 )
 @click.option(
     "--no-wait",
     is_flag=True,
-    help="End with exit code 1 where only a person can bring it further, instead of waiting.",
+    help="End with exit code 1, instead of waiting, where only a person can bring it further.",
 )
 @url_option("the hub of the database, which this serves itself where nobody does")
-@json_option
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="A line of JSON for each thing that happens, and a summary as the last, for programs.",
+)
 @click.pass_obj
 def orchestrate(settings: Settings, /, streams: tuple[str, ...], **given: Any) -> None:
     """Run a worker for each stream that is ready, until all are complete.
 
     A stream is ready when those that it depends on are complete; one without dependencies waits
-    for the phases before its own. With STREAM_ID only these get workers. A worker that ends
-    before its stream is complete is started again, from the stream's latest checkpoint; one that
-    is blocked waits for a person. Ctrl+C asks the workers to end, and the same command goes on.
-    Exit code 0: all streams are complete.
+    for the phases before its own. With STREAM_ID only these streams get workers. A worker that
+    ends before its stream is complete is started again; a stream that is blocked waits for a
+    person. Ctrl+C asks the workers to end, and the same command goes on. Exit code 0: all streams
+    are complete.
 
         task-copilot orchestrate --worktrees --permission-mode acceptEdits
     """

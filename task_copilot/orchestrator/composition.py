@@ -36,13 +36,13 @@ from task_copilot.orchestrator.run import Hands, Run
 from task_copilot.orchestrator.server_hand import ServerHand
 from task_copilot.orchestrator.state import HUB_SECONDS, read_state
 from task_copilot.orchestrator.worker_command import WorkerPlan, require_program, trusting
-from task_copilot.orchestrator.worktrees import Worktrees
+from task_copilot.orchestrator.worktrees import BRANCHES, Worktrees
 from task_copilot.settings import Settings
 
 STDOUT = 1
 
 NO_CLAUDE = "Install Claude Code, or name another program with --worker."
-NO_WORKER = "--worker names a program that can be found on the PATH, or its path."
+NO_PROGRAM = "It has to be on the PATH, or be named by its path."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +104,9 @@ async def _run(hands: Hands, rows: list[Planned], wanted: Wanted, state: StreamL
         if not wanted.as_json:
             for line in plan_lines(rows):
                 say(line)
+            say(f"output of the workers: {hands.records.logs}")
             if hands.panes is not None:
-                say(f"the workers' output: tmux attach -t {hands.panes.session}")
+                say(f"  live: {hands.panes.attach}")
         return await Run(hands, machine, _reporter(machine, wanted)).go(state)
     finally:
         hands.records.release()
@@ -194,12 +195,12 @@ def _rules(wanted: Wanted) -> Rules:
 def _check(workers: WorkerPlan, wanted: Wanted, folder: Path) -> None:
     """Refuses what no worker could start with."""
     words = workers.command("Stream-A", folder)
-    require_program(words, folder, NO_CLAUDE if workers.given is None else NO_WORKER)
+    require_program(words, folder, NO_CLAUDE if workers.given is None else NO_PROGRAM)
     if wanted.tmux:
         Panes.require()
     if wanted.on_blocked:
         try:
-            require_program(worker_command.split(wanted.on_blocked), folder, "")
+            require_program(worker_command.split(wanted.on_blocked), folder, NO_PROGRAM)
         except InvalidInput as error:
             raise InvalidInput(f"--on-blocked: {error}") from None
 
@@ -221,8 +222,13 @@ def _show_plan(
         if wanted.as_json:
             print_json(plan_row(row, command, os.fspath(place)))
     if not wanted.as_json:
-        example = workers.command("{stream}", Path("{folder}"))
-        say(f"worker: {worker_command.shown(example)}")
+        say(f"folder: {folder if trees is None else trees.beside / '{stream}'}")
+        if trees is not None:
+            say(f"branch: {BRANCHES}/{{stream}}")
+        first, *more = worker_command.shown(workers.command("{stream}", Path("{folder}")))
+        say(f"worker: {first}")
+        for line in more:
+            say(f"  {line}")
 
 
 def _reporter(machine: Machine, wanted: Wanted) -> Reporter:

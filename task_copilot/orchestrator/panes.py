@@ -26,6 +26,11 @@ class Panes:
         self.session = f"task-copilot-{file_name(workspace)}".replace(".", "_").replace(":", "_")
         self._turn = asyncio.Lock()
 
+    @property
+    def attach(self) -> str:
+        """What shows them in this terminal, which may be one of tmux already."""
+        return f"tmux {'switch-client' if os.environ.get('TMUX') else 'attach'} -t {self.session}"
+
     @staticmethod
     def require() -> None:
         """Raises InvalidInput where there is no tmux."""

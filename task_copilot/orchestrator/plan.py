@@ -7,6 +7,8 @@ from typing import Any
 from task_copilot.errors import InvalidInput
 from task_copilot.streams import Readiness, Stream, find_cycle
 
+SET_ANEW = "task-copilot update, with any of its tasks and --depends-on"
+
 
 def stream_of(fields: Mapping[str, Any]) -> Stream:
     """The stream that a row of ``/api/streams`` or the data of a ``stream.*`` event shows."""
@@ -84,13 +86,15 @@ def _refuse_strangers(
         for needed in waits.get(stream_id, ()):
             if needed not in known:
                 raise InvalidInput(
-                    f"{stream_id} needs {needed}, and there is no such stream. Make it by its "
-                    f"first task, or set the streamDependencies of {stream_id} anew."
+                    f"{stream_id} needs {needed}, and there is no such stream. Its first task "
+                    f"makes it (task-copilot create TITLE --stream {needed}); or say what "
+                    f"{stream_id} needs instead ({SET_ANEW})."
                 )
             if not is_open(known[needed]):
                 raise InvalidInput(
                     f"{stream_id} needs {needed}, which has no task that could be completed. Make "
-                    f"one, or set the streamDependencies of {stream_id} anew."
+                    f"one (task-copilot create TITLE --stream {needed}); or say what {stream_id} "
+                    f"needs instead ({SET_ANEW})."
                 )
 
 
@@ -99,9 +103,9 @@ def _refuse_circles(waits: Mapping[str, tuple[str, ...]]) -> None:
     for stream_id in graph:
         if cycle := find_cycle(graph, stream_id):
             raise InvalidInput(
-                f"{' waits for '.join(cycle)}: none of them could ever start. Set the "
-                "streamDependencies or the streamPhase of one of them anew (a stream without "
-                "dependencies waits for the phases before its own)."
+                f"{' waits for '.join(cycle)}: none of them could ever start. Change what one of "
+                f"them needs ({SET_ANEW}), or its --phase: a stream without dependencies waits "
+                "for the phases before its own."
             )
 
 

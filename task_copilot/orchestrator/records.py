@@ -48,6 +48,7 @@ class Records:
         self._lock = self.folder / "lock"
         self._owner = self.folder / "owner"
         self._launches = self.folder / "launches"
+        self.logs = self.folder / "logs"
         self._held: int | None = None
 
     def claim(self, stream_id: str, launch: int) -> Path:
@@ -56,13 +57,13 @@ class Records:
 
     def log(self, stream_id: str) -> Path:
         """Where the output of a stream's workers goes."""
-        return self.folder / "logs" / f"{file_name(stream_id)}.log"
+        return self.logs / f"{file_name(stream_id)}.log"
 
     def take(self, folder: Path) -> None:
         """Keeps other orchestrators out until this process ends; raises AlreadyRuns, which says
         who is in, and OSError. Blocking."""
         private_folder(self.folder)
-        private_folder(self.folder / "logs")
+        private_folder(self.logs)
         self._held = take(self._lock)
         if self._held is None:
             raise AlreadyRuns(f"An orchestrator works on this workspace already: {self._first()}.")

@@ -8,6 +8,7 @@ from task_copilot.clock import system_clock
 from task_copilot.commands.common import print_json, say
 from task_copilot.orchestrator.machine import Machine
 from task_copilot.orchestrator.plan import Planned, is_open
+from task_copilot.streams import Stream
 from task_copilot.text import plain
 
 Row = dict[str, Any]
@@ -134,10 +135,15 @@ def _name(row: Planned) -> str:
 
 def _work(row: Planned) -> str:
     stream = row.stream
-    tasks = f"({stream.phase}, {stream.completed} of {stream.total} tasks completed)"
+    tasks = f"({stream.phase}, {of_tasks(stream)} completed)"
     needs = f", waits for {', '.join(row.waits_for)}" if row.waits_for else ""
     blocked = f", {stream.blocked} blocked" if stream.blocked else ""
     return tasks + blocked + needs
+
+
+def of_tasks(stream: Stream) -> str:
+    """How many of its tasks are completed: ``2 of 3 tasks``."""
+    return f"{stream.completed} of {stream.total} {'task' if stream.total == 1 else 'tasks'}"
 
 
 def plan_row(row: Planned, command: list[str], folder: str) -> Row:

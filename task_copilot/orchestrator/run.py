@@ -33,7 +33,7 @@ from task_copilot.orchestrator.notices import Notices
 from task_copilot.orchestrator.panes import Panes
 from task_copilot.orchestrator.processes import ProcessId
 from task_copilot.orchestrator.records import Launched, Records
-from task_copilot.orchestrator.reporting import Reporter
+from task_copilot.orchestrator.reporting import Reporter, of_tasks
 from task_copilot.orchestrator.server_hand import ServerHand
 from task_copilot.orchestrator.state import read_state
 from task_copilot.orchestrator.worker_command import WorkerPlan, branches_note
@@ -47,6 +47,8 @@ GRACE_SECONDS = 10.0
 COMPLETE, INCOMPLETE = 0, 1
 BY_SIGNAL = 128
 """Exit codes; of a run that a signal ended, this and the signal's number, as of shells."""
+
+STOPPING = "Stopping: the workers are asked to end; once more kills them. The same command goes on."
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -155,7 +157,7 @@ class Run:
     def _stop(self, number: signal.Signals) -> None:
         self._stops += 1
         if self._stops == 1:
-            self._say("stopping", None, "Asks the workers to end; all can be gone on with.")
+            self._say("stopping", None, STOPPING)
             self._task(self._stopped(BY_SIGNAL + number))
         else:
             self._signal_all(signal.SIGKILL)
@@ -215,7 +217,7 @@ class Run:
         stream_id, track = told.stream_id, self._machine.tracks[told.stream_id]
         match told.kind:
             case "completed":
-                self._say("completed", stream_id, f"is complete: {track.stream.completed} tasks")
+                self._say("completed", stream_id, f"is complete ({of_tasks(track.stream)})")
                 if self._hands.panes is not None:
                     self._task(self._hands.panes.close(stream_id))
             case "blocked":
@@ -290,7 +292,7 @@ class Run:
 
     def _say_started(self, stream_id: str, pid: int, launch: int) -> None:
         log = self._hands.records.log(stream_id)
-        what = f"worker started (process {pid}, output in {log})"
+        what = f"worker started (process {pid})"
         self._say("started", stream_id, what, pid=pid, launch=launch, log=os.fspath(log))
         if self._hands.panes is not None:
             self._task(self._hands.panes.show(stream_id, log))
@@ -357,7 +359,8 @@ class Run:
             await self._hands.notices.blocked(stream_id, action.reason)
         else:
             if task is not None:
-                logger.info("%s was blocked, since %s needs help.", task, stream_id)
+                text = f"goes on after: task-copilot update {task} --status pending"
+                self._say("marked", stream_id, text, taskId=task)
 
     async def _take_over(self) -> None:
         """Finds the workers of an earlier run."""

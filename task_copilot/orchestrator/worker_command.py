@@ -45,6 +45,9 @@ stream needs is on {needed}: merge that into your branch first where it is not i
 merge into other branches, and do not push.\
 """
 
+LINE = 100
+"""Characters of a command that is shown on one line."""
+
 OF_ANOTHER_SESSION = ("CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_ENTRYPOINT")
 """What says to Claude Code that it runs inside another one; a worker is a session of its own."""
 
@@ -154,9 +157,18 @@ def require_program(words: Sequence[str], folder: Path, hint: str) -> None:
         raise InvalidInput(f"There is no program {words[0]!r}. {hint}")
 
 
-def shown(words: Sequence[str]) -> str:
-    """A command as a person could type it."""
-    return shlex.join(words)
+def shown(words: Sequence[str]) -> list[str]:
+    """A command as a person could type it; what is given to options stands on lines of its own."""
+    quoted = [shlex.quote(word) for word in words]
+    if len(shlex.join(words)) <= LINE:
+        return [" ".join(quoted)]
+    lines = [quoted[0]]
+    for word in quoted[1:]:
+        if word.startswith("-"):
+            lines.append(word)
+        else:
+            lines[-1] += f" {word}"
+    return "\n".join(lines).splitlines()
 
 
 def _text(value: object) -> str:
