@@ -1,4 +1,4 @@
-"""A relay in front of a hub that counts what passes through it, in both directions."""
+"""A relay in front of a hub that counts what passes through it: bytes, and HTTP requests."""
 
 import socket
 import threading
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
 CHUNK_BYTES = 1 << 16
+METHODS = (b"GET ", b"POST ", b"PATCH ")
 
 
 class Relay:
@@ -16,6 +17,13 @@ class Relay:
         self._to = to
         self._lock = threading.Lock()
         self._count = 0
+        self._requests = 0
+
+    @property
+    def requests(self) -> int:
+        """The HTTP requests so far, with those that became WebSockets."""
+        with self._lock:
+            return self._requests
 
     @property
     def count(self) -> int:
@@ -37,15 +45,19 @@ class Relay:
             client.close()
             return
         for ends in ((client, hub), (hub, client)):
-            threading.Thread(target=self._pump, args=ends, daemon=True).start()
+            threading.Thread(
+                target=self._pump, args=ends, kwargs={"asks": ends[0] is client}, daemon=True
+            ).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, *, asks: bool) -> None:
         """One direction of one connection; counted before it is passed on, so that whoever has
         got it finds it counted."""
         with suppress(OSError):
             while chunk := source.recv(CHUNK_BYTES):
                 with self._lock:
                     self._count += len(chunk)
+                    # A client sends the head of a request at once, and frames begin otherwise.
+                    self._requests += asks and chunk.startswith(METHODS)
                 target.sendall(chunk)
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)

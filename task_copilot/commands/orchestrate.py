@@ -87,7 +87,7 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
     "--on-blocked",
     metavar="COMMAND",
     help="What is run when a stream is blocked, without a shell; {stream}, {workspace} and "
-    "{reason} are filled in. Without it: a notification of the desktop, where it takes one. '': "
+    "{reason} are filled in. Without it: a notification of the desktop, if there is one. '': "
     "nothing.",
 )
 @click.option(
