@@ -162,6 +162,7 @@ def rows(database: Path, table: str) -> list[sqlite3.Row]:
 
 def test_every_block_of_python_is_run_by_a_test_above() -> None:
     shown = {"client-0", "client-1", "client-2", "events-0", "http-0"}
+    shown.add("orchestration-0")  # by tests/e2e/test_orchestration_docs.py
     assert set(blocks("python")) == shown
 
 
