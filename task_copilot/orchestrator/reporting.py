@@ -8,7 +8,6 @@ from task_copilot.clock import system_clock
 from task_copilot.commands.common import print_json, say
 from task_copilot.orchestrator.machine import Machine
 from task_copilot.orchestrator.plan import Planned, is_open
-from task_copilot.streams import Stream
 from task_copilot.text import plain
 
 Row = dict[str, Any]
@@ -115,7 +114,7 @@ def _state(row: Mapping[str, Any]) -> str:
         return f"blocked: {row['blockedReason']}"
     if state == "waiting":
         return f"waits for {', '.join(row['waitsFor'])}"
-    return f"{state}, {row['completedTasks']} of {row['totalTasks']} tasks completed"
+    return f"{state}, {of_tasks(row['completedTasks'], row['totalTasks'])} completed"
 
 
 def plan_lines(rows: Iterable[Planned]) -> Iterable[str]:
@@ -135,15 +134,15 @@ def _name(row: Planned) -> str:
 
 def _work(row: Planned) -> str:
     stream = row.stream
-    tasks = f"({stream.phase}, {of_tasks(stream)} completed)"
+    tasks = f"({stream.phase}, {of_tasks(stream.completed, stream.total)} completed)"
     needs = f", waits for {', '.join(row.waits_for)}" if row.waits_for else ""
     blocked = f", {stream.blocked} blocked" if stream.blocked else ""
     return tasks + blocked + needs
 
 
-def of_tasks(stream: Stream) -> str:
-    """How many of its tasks are completed: ``2 of 3 tasks``."""
-    return f"{stream.completed} of {stream.total} {'task' if stream.total == 1 else 'tasks'}"
+def of_tasks(completed: int, total: int) -> str:
+    """How many tasks are completed: ``2 of 3 tasks``."""
+    return f"{completed} of {total} {'task' if total == 1 else 'tasks'}"
 
 
 def plan_row(row: Planned, command: list[str], folder: str) -> Row:

@@ -217,7 +217,8 @@ class Run:
         stream_id, track = told.stream_id, self._machine.tracks[told.stream_id]
         match told.kind:
             case "completed":
-                self._say("completed", stream_id, f"is complete ({of_tasks(track.stream)})")
+                tasks = of_tasks(track.stream.completed, track.stream.total)
+                self._say("completed", stream_id, f"is complete ({tasks})")
                 if self._hands.panes is not None:
                     self._task(self._hands.panes.close(stream_id))
             case "blocked":
