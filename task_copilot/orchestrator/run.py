@@ -390,7 +390,7 @@ class Run:
     async def _attend(self, stream_id: str, process: ProcessId) -> None:
         await processes.ended(process)
         processes.signal_group(process.pid, signal.SIGTERM)
-        self._exited(stream_id, "ended, with an exit code that only its first orchestrator knew")
+        self._exited(stream_id, "exit code not known, since an earlier run started it")
 
     # --- small things ---
 
