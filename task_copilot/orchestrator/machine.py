@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from task_copilot.orchestrator.plan import is_open, stream_of
+from task_copilot.orchestrator.plan import is_open, rank, stream_of
 from task_copilot.streams import Readiness, Stream
 
 Stage = Literal[
@@ -370,7 +370,7 @@ class Machine:
         busy = sum(
             track.worker is not None and is_open(track.stream) for track in self.tracks.values()
         )
-        for stream_id, track in self.chosen():
+        for stream_id, track in sorted(self.chosen(), key=lambda one: rank(one[1].stream)):
             if busy >= self.rules.max_parallel:
                 return
             if self._can_start(track):
