@@ -63,6 +63,10 @@ def has_claimed(claim: Path) -> ProcessId:
     return found
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 async def started(tmp_path: Path, *command: str, **given: Any) -> Process:
     return await processes.start(
         command,
@@ -294,7 +298,8 @@ async def test_the_end_of_a_process_is_noticed_that_is_no_child(
     os.mkfifo(pipe)
     words = command_line(claim, ["/bin/sh", "-c", f"read line <{shlex.quote(str(pipe))}"])
     # Its parent ends at once, so that nobody here can wait for it.
-    subprocess.run(["/bin/sh", "-c", '"$@" & ', "sh", *words], check=True)
+    apart = ["/bin/sh", "-c", '"$@" & ', "sh", *words]
+    await asyncio.to_thread(subprocess.run, apart, check=True)
     found = await asyncio.to_thread(has_claimed, claim)
     waiting = asyncio.create_task(ended(found))
     done, _ = await asyncio.wait([waiting], timeout=0.05)
@@ -320,7 +325,7 @@ async def test_the_end_of_a_process_that_has_ended_or_is_another_one_is_not_wait
 
 async def test_who_gives_up_waiting_leaves_nothing_open(tmp_path: Path) -> None:
     claim = tmp_path / "1.claim"
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(names(Path("/proc/self/fd")))
     with left_alone(claim) as process:
         found = has_claimed(claim)
         waiting = asyncio.create_task(ended(found))
@@ -328,7 +333,7 @@ async def test_who_gives_up_waiting_leaves_nothing_open(tmp_path: Path) -> None:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         end(process)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(names(Path("/proc/self/fd"))) == before
 
 
 # --- starting ---
@@ -368,7 +373,7 @@ async def test_a_log_that_leads_elsewhere_is_refused_and_nothing_is_started(
     (tmp_path / "out.log").symlink_to(tmp_path / "other")
     with pytest.raises(OSError, match="symbolic link"):
         await started(tmp_path, "/bin/echo")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.log"]
+    assert names(tmp_path) == ["out.log"]
 
 
 async def test_a_folder_that_is_gone_is_an_error_and_nothing_is_started(tmp_path: Path) -> None:
