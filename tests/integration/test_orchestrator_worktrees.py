@@ -166,7 +166,7 @@ def test_what_stands_in_the_way_is_left_alone(repository: Path, tmp_path: Path, 
         if kind == "full folder":
             (folder / "file").write_text("text")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(GitFailed, match="is in the way: it is no worktree of .*Move it away"):
+    with pytest.raises(GitFailed, match=r"is in the way: it is no worktree of .*Move it away"):
         trees.ready("A", repository)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -175,7 +175,7 @@ def test_a_worktree_on_another_branch_is_left_alone(repository: Path) -> None:
     trees = Worktrees.of(repository)
     folder = trees.ready("A", repository)
     git(folder, "checkout", "-q", "-b", "mine")
-    with pytest.raises(GitFailed, match="is on mine, not on task-copilot/A. Check that branch out"):
+    with pytest.raises(GitFailed, match=r"is on mine, not on task-copilot/A. Check that branch out"):
         trees.ready("A", repository)
     git(folder, "checkout", "-q", "--detach")
     with pytest.raises(GitFailed, match="is on no branch, not on task-copilot/A"):
