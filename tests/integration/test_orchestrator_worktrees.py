@@ -175,7 +175,9 @@ def test_a_worktree_on_another_branch_is_left_alone(repository: Path) -> None:
     trees = Worktrees.of(repository)
     folder = trees.ready("A", repository)
     git(folder, "checkout", "-q", "-b", "mine")
-    with pytest.raises(GitFailed, match=r"is on mine, not on task-copilot/A. Check that branch out"):
+    with pytest.raises(
+        GitFailed, match=r"is on mine, not on task-copilot/A. Check that branch out"
+    ):
         trees.ready("A", repository)
     git(folder, "checkout", "-q", "--detach")
     with pytest.raises(GitFailed, match="is on no branch, not on task-copilot/A"):
