@@ -30,6 +30,7 @@ from task_copilot.orchestrator.processes import (
     lives,
     signal_group,
 )
+from task_copilot.private import replace_private
 
 LIMIT_SECONDS = 20.0
 WAITS = ("/bin/sh", "-c", "read line")
@@ -209,7 +210,7 @@ def test_a_claim_that_becomes_whole_at_the_last_moment_is_found(
     with left_alone(other):
         there = has_claimed(other)
         claim.touch(0o600)
-        replace = processes.replace_private
+        replace = replace_private
 
         def written_just_before(path: Path, content: bytes) -> None:
             path.write_bytes(other.read_bytes())
