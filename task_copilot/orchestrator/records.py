@@ -102,25 +102,23 @@ class Records:
         """The last launch of each of these streams that had one: as it was written, or of its
         claims where those are newer. Blocking."""
         written = _read_json(self._launches, MAX_RECORD_BYTES)
+        claims = self._claims()
         found = {}
         for stream_id in stream_ids:
             one = _launched(written.get(stream_id))
-            last = max(self._claims(stream_id), default=0)
+            last = max(claims.get(file_name(stream_id), ()), default=0)
             if max(one.launch, last):
                 found[stream_id] = Launched(max(one.launch, last), one.failures)
         return found
 
-    def _claims(self, stream_id: str) -> dict[int, Path]:
-        prefix = f"{file_name(stream_id)}."
-        numbers = {
-            path.name.removeprefix(prefix).removesuffix(".claim"): path
-            for path in self.folder.glob(f"{prefix}*.claim")
-        }
-        return {
-            int(number): path
-            for number, path in numbers.items()
-            if number.isdecimal() and len(number) < len(str(MAX_NUMBER))
-        }
+    def _claims(self, name: str = "*") -> dict[str, dict[int, Path]]:
+        """The claims there are, by the file name of their stream and by their number."""
+        found: dict[str, dict[int, Path]] = {}
+        for path in self.folder.glob(f"{name}.*.claim"):
+            stream, _, number = path.name.removesuffix(".claim").rpartition(".")
+            if number.isdecimal() and len(number) < len(str(MAX_NUMBER)):
+                found.setdefault(stream, {})[int(number)] = path
+        return found
 
     def write_launches(self, launches: Mapping[str, Launched]) -> None:
         """Remembers them, before a worker is started."""
@@ -130,7 +128,8 @@ class Records:
     def forget_claims(self, stream_id: str, before: int) -> None:
         """Removes the claims of launches that are over. One that no process has made stays: it
         keeps out a process that was killed for so long that it has not come to claim it."""
-        for number, path in self._claims(stream_id).items():
+        name = file_name(stream_id)
+        for number, path in self._claims(name).get(name, {}).items():
             if number < before and is_whole(path):
                 path.unlink(missing_ok=True)
 

@@ -5,7 +5,6 @@ import os
 import re
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -200,8 +199,11 @@ def test_a_first_one_that_has_not_said_who_it_is_yet_is_just_starting(
 def test_a_program_that_the_first_has_started_does_not_keep_the_next_out(
     records: Records, tmp_path: Path
 ) -> None:
-    words = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, close_fds=False) as left:
+    words = ["sh", "-c", "echo there; read line"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, close_fds=False) as left:
+        assert left.stdout is not None
+        assert left.stdout.readline() == b"there\n"
         records.release()
         Records("epoch-1", "shop").take(tmp_path)
         left.communicate(b"\n")
