@@ -33,7 +33,7 @@ def locate(wanted: str | None, environment: Mapping[str, str], current: Path) ->
     repository of ``CLAUDE_PROJECT_DIR`` or of the `current` folder, else that folder.
     Raises InvalidInput for a wanted folder that does not exist.
     """
-    if wanted and not _names_a_folder(wanted):
+    if wanted and not names_a_folder(wanted):
         return Location(name=_printable(wanted), path=None)
     folder = Path(wanted or environment.get("CLAUDE_PROJECT_DIR") or current).expanduser()
     if wanted and not folder.is_dir():
@@ -45,7 +45,8 @@ def locate(wanted: str | None, environment: Mapping[str, str], current: Path) ->
     return Location(name=_name(root), path=os.fsencode(root).decode(errors="replace"))
 
 
-def _names_a_folder(wanted: str) -> bool:
+def names_a_folder(wanted: str) -> bool:
+    """Whether a wanted workspace is a folder, and not a name."""
     return wanted.startswith(("~", ".")) or "/" in wanted or "\\" in wanted
 
 

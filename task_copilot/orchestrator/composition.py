@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from task_copilot.client.asynchronous import AsyncTaskCopilotClient
+from task_copilot.client.errors import HubUnavailable, TaskCopilotClientError
 from task_copilot.client.shapes import StreamList
 from task_copilot.commands.asking import HubAt, Unreachable, hub_at
 from task_copilot.commands.common import Refusal, print_json, refusals, say
@@ -34,11 +35,14 @@ from task_copilot.orchestrator.reporting import (
 )
 from task_copilot.orchestrator.run import Hands, Run
 from task_copilot.orchestrator.server_hand import ServerHand
-from task_copilot.orchestrator.state import HUB_SECONDS, read_state
 from task_copilot.orchestrator.worker_command import WorkerPlan, require_program, trusting
 from task_copilot.orchestrator.worktrees import BRANCHES, Worktrees
 from task_copilot.settings import Settings
 
+HUB_SECONDS = 15.0
+"""How long a hub may take until it answers, where one is just beginning or takes over."""
+
+LOOK_SECONDS = 0.05
 STDOUT = 1
 
 NO_CLAUDE = "Install Claude Code, or name another program with --worker."
@@ -72,7 +76,7 @@ async def orchestrated(settings: Settings, wanted: Wanted) -> int:
     with refusals():
         async with _hub(settings, wanted) as (workspace, hub):
             client = AsyncTaskCopilotClient(wanted.url, ca_file=wanted.ca_file, workspace=workspace)
-            state = await read_state(client, HUB_SECONDS if wanted.url is None else 0)
+            state = await _state(client, HUB_SECONDS if wanted.url is None else 0)
             folder = await asyncio.to_thread(Path.cwd)
             workers = _workers(settings, wanted, workspace)
             rows = _planned(state, wanted, workspace)
@@ -157,6 +161,22 @@ def _living(settings: Settings) -> HubAt:
     if hub is None:
         raise Unreachable("nobody serves the database")
     return hub
+
+
+async def _state(client: AsyncTaskCopilotClient, seconds: float = HUB_SECONDS) -> StreamList:
+    """All streams, archived ones too, since others may need them. Raises Refusal where the hub
+    refuses, or none answers for so long."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        try:
+            return await client.streams(include_archived=True)
+        except HubUnavailable as error:
+            if loop.time() > deadline:
+                raise Refusal(str(error)) from None
+        except TaskCopilotClientError as error:
+            raise Refusal(str(error)) from None
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _workers(settings: Settings, wanted: Wanted, workspace: str) -> WorkerPlan:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from task_copilot.orchestrator.plan import is_open, stream_of
+from task_copilot.orchestrator.plan import is_open, rank, stream_of
 from task_copilot.streams import Readiness, Stream
 
 Stage = Literal[
@@ -211,20 +211,23 @@ class Machine:
             track.worker.pid, track.worker.since = pid, now
         track.heard = now
 
-    def seen_alive(self, stream_id: str, at: float) -> None:
+    def runs(self, stream_id: str, launch: int) -> bool:
+        """Whether that worker is still there, and not another one or none."""
+        track = self.tracks.get(stream_id)
+        return track is not None and track.worker is not None and track.worker.launch == launch
+
+    def seen_alive(self, stream_id: str, launch: int, at: float) -> None:
         """The worker has shown a sign of life that is no event."""
-        track = self.tracks[stream_id]
-        track.heard = max(track.heard, at)
-        if track.worker is not None:
+        track = self.tracks.get(stream_id)
+        if track is not None and track.worker is not None and track.worker.launch == launch:
+            track.heard = max(track.heard, at)
             track.worker.looked_at = None
 
-    def asked_to_end(self, stream_id: str, launch: int, reason: str) -> bool:
-        """The worker of this launch is told to end; False where it has ended already."""
+    def asked_to_end(self, stream_id: str, reason: str) -> None:
+        """The worker was told to end."""
         worker = self.tracks[stream_id].worker
-        if worker is None or worker.launch != launch:
-            return False
-        worker.ending, worker.looked_at = reason, None
-        return True
+        if worker is not None:
+            worker.ending, worker.looked_at = reason, None
 
     def exited(self, stream_id: str, how: str, now: float) -> None:
         """The worker has ended, or could not be started; `how` says so for people."""
@@ -241,19 +244,20 @@ class Machine:
 
     def settle(self, now: float) -> list[Action]:
         """What is to be done now."""
-        for stream_id, track in self.tracks.items():
-            self._judge(stream_id, track, now)
-            if track.retry_at is not None and now >= track.retry_at:
-                track.retry_at = None
-            if not self.stopping:
-                self._watch(stream_id, track, now)
         if not self.stopping:
+            for stream_id, track in self.tracks.items():
+                self._judge(stream_id, track, now)
+                if track.retry_at is not None and now >= track.retry_at:
+                    track.retry_at = None
+                self._watch(stream_id, track, now)
             self._start(now)
         due, self._due = self._due, []
         return due
 
     def deadline(self) -> float | None:
         """When `settle` has something to do at the latest, where nothing happens before."""
+        if self.stopping:
+            return None
         return min(
             (at for track in self.tracks.values() for at in self._times(track)), default=None
         )
@@ -328,7 +332,9 @@ class Machine:
             if told:
                 self._due.append(Tell("completed", stream.stream_id))
         if before.blocked and not stream.blocked:
-            track.failures = 0
+            # While a worker runs, or has just ended, it may have done that itself.
+            if track.worker is None and track.judge_at is None:
+                track.failures, track.retry_at = 0, None
             if told and is_open(stream):
                 self._due.append(Tell("unblocked", stream.stream_id))
         if stream.blocked and track.help is not None:
@@ -373,7 +379,7 @@ class Machine:
         busy = sum(
             track.worker is not None and is_open(track.stream) for track in self.tracks.values()
         )
-        for stream_id, track in self.chosen():
+        for stream_id, track in sorted(self.chosen(), key=lambda one: rank(one[1].stream)):
             if busy >= self.rules.max_parallel:
                 return
             if self._can_start(track):
@@ -407,8 +413,6 @@ class Machine:
     def _times(self, track: Track) -> Iterator[float]:
         if track.judge_at is not None:
             yield track.judge_at
-        if self.stopping:
-            return
         if track.retry_at is not None:
             yield track.retry_at
         worker = track.worker

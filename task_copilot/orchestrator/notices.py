@@ -1,11 +1,13 @@
 """Tells a person that a stream is blocked: a notification of the desktop, or any command."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
 import sys
-from asyncio.subprocess import DEVNULL, PIPE
+import tempfile
+from asyncio.subprocess import DEVNULL
 from collections.abc import Mapping, Sequence
 
 from task_copilot.orchestrator.worker_command import filled, split
@@ -20,6 +22,7 @@ MAX_TEXT = 300
 """Characters of a reason on the desktop; a command gets all of it."""
 
 AT_ONCE = 4
+MAX_COMPLAINT_BYTES = 100_000
 
 _OSASCRIPT = (
     "on run words",
@@ -77,14 +80,27 @@ def desktop(title: str, text: str) -> list[str]:
 
 async def _run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
     """The exit code, and the last line that was complained."""
-    process = await asyncio.create_subprocess_exec(
-        *words, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env={**os.environ, **environment}
-    )
-    try:
-        _, complaint = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    lines = complaint.decode(errors="replace").strip().splitlines()
-    return process.returncode or 0, lines[-1] if lines else ""
+    # A file and no pipe: what the command leaves running may keep it open.
+    with tempfile.TemporaryFile() as complaint:
+        process = await asyncio.create_subprocess_exec(
+            *map(_passable, words),
+            stdin=DEVNULL,
+            stdout=DEVNULL,
+            stderr=complaint,
+            env={**os.environ, **environment},
+        )
+        try:
+            code = await process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        complaint.seek(0)
+        lines = complaint.read(MAX_COMPLAINT_BYTES).decode(errors="replace").strip().splitlines()
+    return code, lines[-1] if lines else ""
+
+
+def _passable(word: str) -> str:
+    """A word that can be passed to a program, which takes no zero and no half of a sign."""
+    return word.replace("\0", "\ufffd").encode(errors="replace").decode()

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from task_copilot.errors import InvalidInput
-from task_copilot.streams import Readiness, Stream, find_cycle
+from task_copilot.events.types import StreamPhase
+from task_copilot.streams import Readiness, Stream
+
+PHASES: tuple[StreamPhase, ...] = get_args(StreamPhase)
 
 SET_ANEW = "task-copilot update, with any of its tasks and --depends-on"
 
@@ -47,13 +50,18 @@ def plan(streams: Iterable[Stream], wanted: Iterable[str] = ()) -> list[Planned]
     _refuse_unknown(known, wanted)
     waits = _waits(known)
     _refuse_strangers(known, waits, wanted or known)
-    _refuse_circles(waits)
-    steps: dict[str, int] = {}
-    for stream_id in known:
-        _step(stream_id, waits, steps)
-    chosen = [known[stream_id] for stream_id in known if not wanted or stream_id in wanted]
-    rows = [Planned(one, waits.get(one.stream_id, ()), steps[one.stream_id]) for one in chosen]
-    return sorted(rows, key=lambda row: row.step)
+    steps = _steps(waits)
+    _refuse_circles(waits, steps)
+    chosen = [one for one in known.values() if not wanted or one.stream_id in wanted]
+    rows = [
+        Planned(one, waits.get(one.stream_id, ()), steps.get(one.stream_id, 0)) for one in chosen
+    ]
+    return sorted(rows, key=lambda row: (row.step, rank(row.stream)))
+
+
+def rank(stream: Stream) -> int:
+    """Which of those that can start goes first: the others may wait for it."""
+    return PHASES.index(stream.phase)
 
 
 def is_open(stream: Stream) -> bool:
@@ -98,31 +106,43 @@ def _refuse_strangers(
                 )
 
 
-def _refuse_circles(waits: Mapping[str, tuple[str, ...]]) -> None:
-    graph = dict(waits)
-    for stream_id in graph:
-        if cycle := find_cycle(graph, stream_id):
-            raise InvalidInput(
-                f"{' waits for '.join(cycle)}: none of them could ever start. Change what one of "
-                f"them needs ({SET_ANEW}), or its --phase: a stream without dependencies waits "
-                "for the phases before its own."
-            )
+def _refuse_circles(waits: Mapping[str, tuple[str, ...]], steps: Mapping[str, int]) -> None:
+    """Refuses streams without a step: each of them waits for another one without."""
+    without = [stream_id for stream_id in waits if stream_id not in steps]
+    if not without:
+        return
+    way = dict.fromkeys(without[:1])
+    current = without[0]
+    while (current := _first_without(waits[current], waits, steps)) not in way:
+        way[current] = None
+    cycle = [*list(way)[list(way).index(current) :], current]
+    raise InvalidInput(
+        f"{' waits for '.join(cycle)}: none of them could ever start. Change what one of "
+        f"them needs ({SET_ANEW}), or its --phase: a stream without dependencies waits for the "
+        "phases before its own."
+    )
 
 
-def _step(stream_id: str, waits: Mapping[str, tuple[str, ...]], steps: dict[str, int]) -> int:
-    """One more than the latest of those that it waits for; without recursion, since a chain may
-    be long."""
-    waiting = [stream_id]
-    while waiting:
-        current = waiting[-1]
-        needed = [one for one in waits.get(current, ()) if one in waits]
-        open_ones = [one for one in needed if one not in steps]
-        if open_ones:
-            waiting.extend(open_ones)
-            continue
-        waiting.pop()
-        if current not in waits:
-            steps[current] = 0
-        else:
-            steps[current] = 1 + max((steps[one] for one in needed), default=0)
-    return steps[stream_id]
+def _first_without(
+    needed: Iterable[str], waits: Mapping[str, object], steps: Mapping[str, int]
+) -> str:
+    return next(one for one in needed if one in waits and one not in steps)
+
+
+def _steps(waits: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+    """One more than the latest of those that each waits for; those that wait in a circle, and what
+    waits for them, have none. Each is looked at once, since a chain may be long."""
+    missing = {one: sum(each in waits for each in needed) for one, needed in waits.items()}
+    waiting: dict[str, list[str]] = {one: [] for one in waits}
+    for one, needed in waits.items():
+        for each in needed:
+            if each in waits:
+                waiting[each].append(one)
+    steps = {one: 1 for one, count in missing.items() if not count}
+    for current in (turn := list(steps)):
+        for one in waiting[current]:
+            missing[one] -= 1
+            if not missing[one]:
+                steps[one] = steps[current] + 1
+                turn.append(one)
+    return steps

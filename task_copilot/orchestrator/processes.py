@@ -9,6 +9,7 @@ workers can be started for the same launch.
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from task_copilot.private import open_private, read_own
+from task_copilot.private import open_private, read_own, replace_private
 
 NOT_CLAIMED = 75
 """Exit code of a launch that somebody else has claimed (EX_TEMPFAIL of sysexits.h)."""
@@ -26,6 +27,8 @@ VOID = b"void\n"
 """What a claim says that was made so that nobody else makes it."""
 
 WHOLE = "whole"
+_PID = re.compile(r"[1-9][0-9]{0,9}")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MAX_CLAIM_BYTES = 4_096
 
 WRITING_SECONDS = 2.0
@@ -47,6 +50,7 @@ claim=$1; shift
 { IFS= read -r boot </proc/sys/kernel/random/boot_id && IFS= read -r stat <"/proc/$$/stat"; } \
   2>/dev/null || { boot=; stat=$(LC_ALL=C ps -o lstart= -p $$); }
 (umask 077; set -C; printf '%s\n%s\n%s\nwhole\n' "$$" "$boot" "$stat" >"$claim") || exit 75
+IFS= read -r owner <"$claim" && [ "$owner" = "$$" ] || exit 75
 exec "$@"
 """
 
@@ -103,14 +107,37 @@ def claimed(claim: Path) -> ProcessId | None:
         return None
     deadline = time.monotonic() + WRITING_SECONDS
     while (content := read_own(claim, MAX_CLAIM_BYTES)) != VOID:
-        lines = content.decode(errors="replace").splitlines()
-        if len(lines) == 4 and lines[-1] == WHOLE and lines[0].isdecimal():  # noqa: PLR2004
-            found = ProcessId(int(lines[0]), lines[1], _begun(lines[2]))
+        if (found := _claimant(content)) is not None:
             return found if lives(found) else None
         if time.monotonic() > deadline:
-            break
+            return _replaced(claim)
         time.sleep(LOOK_SECONDS)
     return None
+
+
+def _claimant(content: bytes) -> ProcessId | None:
+    """The process that a claim names; None where it is not whole."""
+    lines = content.decode(errors="replace").split("\n")
+    if len(lines) == 5 and lines[3:] == [WHOLE, ""] and _PID.fullmatch(lines[0]):  # noqa: PLR2004
+        return ProcessId(int(lines[0]), lines[1], _begun(lines[2]))
+    return None
+
+
+def is_whole(claim: Path) -> bool:
+    """Whether a process has made this claim, so that no other one can be about to. Blocking."""
+    try:
+        return _claimant(read_own(claim, MAX_CLAIM_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def _replaced(claim: Path) -> ProcessId | None:
+    """Makes a claim void whose writing does not come to its end. Whoever writes it looks at it
+    once more before it becomes a worker; where that was just before, it is found."""
+    with claim.open("rb") as before:
+        replace_private(claim, VOID)
+        found = _claimant(before.read(MAX_CLAIM_BYTES))
+    return found if found is not None and lives(found) else None
 
 
 def _make_void(claim: Path) -> bool:
@@ -131,13 +158,13 @@ def lives(process: ProcessId) -> bool:
 def _present(pid: int) -> tuple[str, str] | None:
     """Boot and begin of the process that has this number now; None where it has ended."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return None
+        boot = BOOT_ID.read_text().strip()
+        Path("/proc/self/stat").read_bytes()
+    except OSError:  # as the shell does
         return _of_ps(pid)
-    except ProcessLookupError:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
         return None
     state = stat.rpartition(")")[2].split()[0]
     return None if state in {"Z", "X"} else (boot, _begun(stat))

@@ -4,9 +4,9 @@ One folder for each workspace of a database: who runs, which workers were starte
 events were handled, and what the workers printed.
 """
 
-import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -14,16 +14,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from task_copilot.client.cursor_file import CursorFile
 from task_copilot.clock import system_clock
 from task_copilot.errors import TaskCopilotError
 from task_copilot.leader import take
-from task_copilot.orchestrator.processes import MAX_CLAIM_BYTES
+from task_copilot.orchestrator.processes import MAX_CLAIM_BYTES, is_whole
 from task_copilot.private import private_folder, read_own, replace_private
 from task_copilot.settings import data_directory
 
-MAX_RECORD_BYTES = 1024 * 1024
+logger = logging.getLogger(__name__)
+
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+MAX_NUMBER = 10**9
+"""Of launches and failures: what is larger was not written by this program."""
+
 HASH_CHARACTERS = 8
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_HASHED = re.compile(rf".*-[0-9a-f]{{{HASH_CHARACTERS}}}", re.DOTALL)
 
 
 class AlreadyRuns(TaskCopilotError):
@@ -59,6 +66,16 @@ class Records:
         """Where the output of a stream's workers goes."""
         return self.logs / f"{file_name(stream_id)}.log"
 
+    def has_cursor(self) -> bool:
+        """Whether an earlier run has handled events. What stands there and is no cursor is
+        removed: the state that is read at the start holds all but what it would remind of."""
+        try:
+            return CursorFile(self.cursor).read() is not None
+        except (ValueError, OSError) as reason:
+            logger.warning("%s", reason)
+            self.cursor.unlink(missing_ok=True)
+            return False
+
     def take(self, folder: Path) -> None:
         """Keeps other orchestrators out until this process ends; raises AlreadyRuns, which says
         who is in, and OSError. Blocking."""
@@ -86,23 +103,23 @@ class Records:
         """The last launch of each of these streams that had one: as it was written, or of its
         claims where those are newer. Blocking."""
         written = _read_json(self._launches, MAX_RECORD_BYTES)
+        claims = self._claims()
         found = {}
         for stream_id in stream_ids:
-            one = Launched()
-            with contextlib.suppress(TypeError):
-                one = Launched(**written.get(stream_id, {}))
-            last = max(self._claims(stream_id), default=0)
+            one = _launched(written.get(stream_id))
+            last = max(claims.get(file_name(stream_id), ()), default=0)
             if max(one.launch, last):
                 found[stream_id] = Launched(max(one.launch, last), one.failures)
         return found
 
-    def _claims(self, stream_id: str) -> dict[int, Path]:
-        prefix = f"{file_name(stream_id)}."
-        numbers = {
-            path.name.removeprefix(prefix).removesuffix(".claim"): path
-            for path in self.folder.glob(f"{prefix}*.claim")
-        }
-        return {int(number): path for number, path in numbers.items() if number.isdecimal()}
+    def _claims(self, name: str = "*") -> dict[str, dict[int, Path]]:
+        """The claims there are, by the file name of their stream and by their number."""
+        found: dict[str, dict[int, Path]] = {}
+        for path in self.folder.glob(f"{name}.*.claim"):
+            stream, _, number = path.name.removesuffix(".claim").rpartition(".")
+            if number.isdecimal() and len(number) < len(str(MAX_NUMBER)):
+                found.setdefault(stream, {})[int(number)] = path
+        return found
 
     def write_launches(self, launches: Mapping[str, Launched]) -> None:
         """Remembers them, before a worker is started."""
@@ -110,9 +127,11 @@ class Records:
         replace_private(self._launches, json.dumps(content).encode())
 
     def forget_claims(self, stream_id: str, before: int) -> None:
-        """Removes the claims of launches that are over."""
-        for number, path in self._claims(stream_id).items():
-            if number < before:
+        """Removes the claims of launches that are over. One that no process has made stays: it
+        keeps out a process that was killed for so long that it has not come to claim it."""
+        name = file_name(stream_id)
+        for number, path in self._claims(name).get(name, {}).items():
+            if number < before and is_whole(path):
                 path.unlink(missing_ok=True)
 
 
@@ -120,7 +139,8 @@ def file_name(name: str) -> str:
     """A name of a file, or of a git branch, for a stream or a workspace: itself where that can be
     one, else with a short hash in the place of what cannot."""
     bad = name.endswith((".", ".lock")) or ".." in name or not _SAFE.fullmatch(name)
-    if not bad:
+    # A name that looks as if it had such a hash gets one too: it could be that of another.
+    if not bad and not _HASHED.fullmatch(name):
         return name
     kept = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
     return f"{kept or 'named'}-{_hash(name)}"
@@ -128,6 +148,17 @@ def file_name(name: str) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="replace")).hexdigest()[:HASH_CHARACTERS]
+
+
+def _launched(written: object) -> Launched:
+    """What was written of a stream, as far as this program can have written it."""
+    known = written if isinstance(written, dict) else {}
+    launch, failures = known.get("launch"), known.get("failures")
+    return Launched(_number(launch), _number(failures))
+
+
+def _number(value: object) -> int:
+    return value if type(value) is int and 0 <= value < MAX_NUMBER else 0
 
 
 def _read_json(path: Path, limit: int) -> dict[str, Any]:

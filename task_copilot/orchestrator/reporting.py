@@ -63,13 +63,23 @@ class JsonReporter:
 
     def happened(self, kind: str, stream_id: str | None, text: str, **fields: Any) -> None:
         row = {"at": system_clock(), "happened": kind, "streamId": stream_id, "text": text}
-        print_json({**row, **fields})
+        print_json(_whole({**row, **fields}))
 
     def changed(self) -> None:
         pass
 
     def end(self) -> None:
-        print_json({"at": system_clock(), "happened": "summary", **summary_of(self._machine)})
+        summary = _whole(summary_of(self._machine))
+        print_json({"at": system_clock(), "happened": "summary", **summary})
+
+
+def _whole(value: Any) -> Any:
+    """A value without halves of signs, which names of files may have and JSON cannot."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return {name: _whole(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 class LineReporter:
@@ -155,6 +165,6 @@ def plan_row(row: Planned, command: list[str], folder: str) -> Row:
         "waitsFor": list(row.waits_for),
         "totalTasks": row.stream.total,
         "completedTasks": row.stream.completed,
-        "folder": folder,
-        "command": command,
+        "folder": _whole(folder),
+        "command": _whole(command),
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from task_copilot.client.asynchronous import AsyncTaskCopilotClient
-from task_copilot.client.errors import TaskCopilotClientError
+from task_copilot.client.errors import HubUnavailable, TaskCopilotClientError
 from task_copilot.client.model import Event, Gap
 from task_copilot.client.shapes import StreamList
 from task_copilot.commands.common import Refusal
@@ -35,7 +35,6 @@ from task_copilot.orchestrator.processes import ProcessId
 from task_copilot.orchestrator.records import Launched, Records
 from task_copilot.orchestrator.reporting import Reporter, of_tasks
 from task_copilot.orchestrator.server_hand import ServerHand
-from task_copilot.orchestrator.state import read_state
 from task_copilot.orchestrator.worker_command import WorkerPlan, branches_note
 from task_copilot.orchestrator.worktrees import Worktrees
 
@@ -43,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
 """How long a worker that is asked to end may take before it is killed."""
+
+READ_AGAIN_SECONDS = 0.5
 
 COMPLETE, INCOMPLETE = 0, 1
 BY_SIGNAL = 128
@@ -90,13 +91,13 @@ class Run:
     async def go(self, state: StreamList) -> int:
         """Works until all is complete, nothing goes on any more, or a signal comes. Raises what
         the hub refuses as a Refusal."""
-        first = not self._hands.records.cursor.exists()
         self._known = state["seq"]
         self._machine.load(state["streams"], self._now())
-        await self._take_over()
-        for number in SIGNALS:
-            self._loop.add_signal_handler(number, self._stop, number)
         try:
+            first = not await asyncio.to_thread(self._hands.records.has_cursor)
+            await self._take_over()
+            for number in SIGNALS:
+                self._loop.add_signal_handler(number, self._stop, number)
             if first:
                 self._machine.tell_blocked()
             following = self._task(self._follow(state["seq"], state["epoch"]))
@@ -145,14 +146,19 @@ class Run:
                 )
             )
             return
-        try:
-            state = await read_state(self._hands.client)
-        except Refusal as refusal:
-            self._fail(refusal)
-            return
+        state = await self._state_anew()
         self._known = state["seq"]
         self._machine.load(state["streams"], self._now(), told=True)
         self._settle()
+
+    async def _state_anew(self) -> StreamList:
+        """The state, once a hub answers: one that ends is followed by another."""
+        while True:
+            try:
+                return await self._hands.client.streams(include_archived=True)
+            except HubUnavailable as reason:
+                logger.info("The state cannot be read (%s); trying again.", reason)
+            await asyncio.sleep(READ_AGAIN_SECONDS)
 
     def _stop(self, number: signal.Signals) -> None:
         self._stops += 1
@@ -207,7 +213,7 @@ class Run:
             case End():
                 self._task(self._end(action.stream_id))
             case LookStalled():
-                self._task(self._look_stalled(action.stream_id, action.launch))
+                self._task(self._look_stalled(action))
             case AskForHelp():
                 self._task(self._ask_for_help(action))
             case Tell():
@@ -331,12 +337,14 @@ class Run:
         for stream_id in tuple(self._processes):
             self._task(self._signal(stream_id, number))
 
-    async def _look_stalled(self, stream_id: str, launch: int) -> None:
-        seconds = self._machine.rules.stall_timeout
+    async def _look_stalled(self, action: LookStalled) -> None:
+        stream_id, seconds = action.stream_id, self._machine.rules.stall_timeout
         silence = await asyncio.to_thread(_silence, self._hands.records.log(stream_id))
         if silence < seconds:
-            self._machine.seen_alive(stream_id, self._now() - silence)
+            self._machine.seen_alive(stream_id, action.launch, self._now() - silence)
             self._settle()
+            return
+        if not self._machine.runs(stream_id, action.launch):
             return
         reason = f"nothing happened for {seconds:g} s"
         self._say("stalled", stream_id, f"worker is stuck: {reason}; it is started again")
@@ -346,9 +354,9 @@ class Run:
             logger.warning("No checkpoint could be made of %s: %s", stream_id, refusal.message)
         else:
             self._say("saved", stream_id, f"was saved as {made}", checkpointId=made)
-        if not self._machine.asked_to_end(stream_id, launch, reason):
-            return  # it has ended by itself meanwhile
-        await self._end(stream_id)
+        if self._machine.runs(stream_id, action.launch):  # it may have ended meanwhile
+            self._machine.asked_to_end(stream_id, reason)
+            await self._end(stream_id)
 
     async def _ask_for_help(self, action: AskForHelp) -> None:
         stream_id, log = action.stream_id, self._hands.records.log(action.stream_id)
@@ -362,10 +370,16 @@ class Run:
             if task is not None:
                 text = f"goes on after: task-copilot update {task} --status pending"
                 self._say("marked", stream_id, text, taskId=task)
+            if self._over.done():  # nobody waits for the event that says so
+                await self._hands.notices.blocked(stream_id, action.reason)
 
     async def _take_over(self) -> None:
         """Finds the workers of an earlier run."""
-        for stream_id, last in (await asyncio.to_thread(self._found)).items():
+        try:
+            every = await asyncio.to_thread(self._found)
+        except OSError as error:
+            raise Refusal(f"It cannot be seen who works already: {error}") from None
+        for stream_id, last in every.items():
             launched, process = last
             if process is None:
                 self._machine.remembered(stream_id, launched.launch, launched.failures)

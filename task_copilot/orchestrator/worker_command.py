@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
+from task_copilot.database.sqlite import file_of, is_address
+from task_copilot.database.store import parse_url
 from task_copilot.errors import InvalidInput
+from task_copilot.location import names_a_folder
 from task_copilot.settings import (
     CA_FILE_VARIABLE,
     STREAM_VARIABLE,
@@ -51,6 +54,9 @@ LINE = 100
 OF_ANOTHER_SESSION = ("CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_ENTRYPOINT")
 """What says to Claude Code that it runs inside another one; a worker is a session of its own."""
 
+OF_FILES = {"token_file", "jwt_key_file", "tls_certificate", "tls_key"}
+"""Settings that name a file."""
+
 PROJECT_VARIABLE = "CLAUDE_PROJECT_DIR"
 
 
@@ -87,9 +93,9 @@ class WorkerPlan:
         self, stream_id: str, folder: Path, present: Mapping[str, str]
     ) -> dict[str, str]:
         """The environment of a worker: `present`, and what its own server joins by."""
-        inherited = {
-            name: value for name, value in present.items() if name not in OF_ANOTHER_SESSION
-        }
+        # A flag may have set what a variable says otherwise back to its default.
+        ours = {*OF_ANOTHER_SESSION, *map(environment_variable, declared())}
+        inherited = {name: value for name, value in present.items() if name not in ours}
         joins = {STREAM_VARIABLE: stream_id, PROJECT_VARIABLE: os.fspath(folder)}
         return {**inherited, **self._joining(stream_id), **joins}
 
@@ -97,15 +103,22 @@ class WorkerPlan:
         """The settings that make a server, or a client, of a worker join."""
         defaults = Settings()
         changed = {
-            environment_variable(one): _text(getattr(self.settings, one.name))
+            environment_variable(one): _text(one.name, getattr(self.settings, one.name))
             for one in declared()
             if getattr(self.settings, one.name) != getattr(defaults, one.name)
         }
         own = {
-            "TASK_COPILOT_WORKSPACE": self.workspace,
+            "TASK_COPILOT_WORKSPACE": self._workspace(),
             "TASK_COPILOT_AGENT": AGENT.format(stream=stream_id),
         }
         return {**changed, **own, **({} if self.url is None else {URL_VARIABLE: self.url})}
+
+    def _workspace(self) -> str:
+        """What names the workspace wherever a worker runs."""
+        if self.url is None and names_a_folder(self.workspace):
+            # As a name it would be taken for a folder: .dotfiles
+            return _from_anywhere(self.settings.workspace or ".")
+        return self.workspace
 
     def _server(self, stream_id: str) -> dict[str, object]:
         """The entry of this server in an agent's configuration."""
@@ -124,7 +137,10 @@ class WorkerPlan:
 def trusting(ca_file: str | None) -> dict[str, str]:
     """What makes Node.js trust certificates, as this program does."""
     found = ca_file or os.environ.get(CA_FILE_VARIABLE)
-    return {"NODE_EXTRA_CA_CERTS": found, CA_FILE_VARIABLE: found} if found else {}
+    if not found:
+        return {}
+    file = _from_anywhere(found)
+    return {"NODE_EXTRA_CA_CERTS": file, CA_FILE_VARIABLE: file}
 
 
 def branches_note(branch: str, needed: Sequence[str]) -> str:
@@ -171,5 +187,17 @@ def shown(words: Sequence[str]) -> list[str]:
     return "\n".join(lines).splitlines()
 
 
-def _text(value: object) -> str:
+def _text(name: str, value: object) -> str:
+    """A setting in the environment of a worker, which may run in another folder than this."""
+    if name == "database_url":
+        url = parse_url(str(value))
+        if not is_address(url):
+            url = url.set(database=os.fspath(file_of(url)))
+        return url.render_as_string(hide_password=False)
+    if name in OF_FILES:
+        return _from_anywhere(str(value))
     return "true" if value is True else str(value)
+
+
+def _from_anywhere(path: str) -> str:
+    return os.fspath(Path(path).expanduser().absolute())

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,12 @@ BRANCHES = "task-copilot"
 
 GIT_SECONDS = 120.0
 """How long git may take to check out a large repository."""
+
+INDEX = ("--git-path", "index")
+
+_ONE_AT_A_TIME = threading.Lock()
+"""git fails where it meets a worktree that another git is just adding. Checking out, which may
+take long, goes on side by side."""
 
 
 class GitFailed(InvalidInput):
@@ -47,16 +54,23 @@ class Worktrees:
         """The worktree of a stream, made where it is missing: on its branch, which begins where
         `start` stands. Blocking; raises GitFailed."""
         folder, branch = self.folder(stream_id), self.branch(stream_id)
-        if folder.exists():
+        if os.path.lexists(folder):
             self._require_own(folder, branch)
-            return folder
-        begin = _git(start, "rev-parse", "HEAD")
-        _git(self.repository, "worktree", "prune")
-        if _has_branch(self.repository, branch):
-            _git(self.repository, "worktree", "add", os.fspath(folder), branch)
         else:
-            _git(self.repository, "worktree", "add", "-b", branch, os.fspath(folder), begin)
+            self._add(folder, branch, _git(start, "rev-parse", "HEAD"))
+        # git writes it last: without it the files are not there yet, or not all of them.
+        if not Path(_git(folder, "rev-parse", "--path-format=absolute", *INDEX)).exists():
+            _git(folder, "checkout", "--quiet", "--force")
         return folder
+
+    def _add(self, folder: Path, branch: str, begin: str) -> None:
+        add = ("worktree", "add", "--no-checkout")
+        with _ONE_AT_A_TIME:
+            _git(self.repository, "worktree", "prune")
+            if _has_branch(self.repository, branch):
+                _git(self.repository, *add, os.fspath(folder), branch)
+            else:
+                _git(self.repository, *add, "-b", branch, os.fspath(folder), begin)
 
     def _require_own(self, folder: Path, branch: str) -> None:
         try:
