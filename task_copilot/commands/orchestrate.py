@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -95,6 +96,11 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
     is_flag=True,
     help="End with exit code 1, instead of waiting, where only a person can bring it further.",
 )
+@click.option(
+    "--workspace",
+    metavar="NAME",
+    help="Name or folder of the workspace. Without it: the one of the current folder.",
+)
 @url_option("the hub of the database, which this serves itself where nobody does")
 @click.option(
     "--json",
@@ -103,7 +109,9 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
     help="A line of JSON for each thing that happens, and a summary as the last, for programs.",
 )
 @click.pass_obj
-def orchestrate(settings: Settings, /, streams: tuple[str, ...], **given: Any) -> None:
+def orchestrate(
+    settings: Settings, /, streams: tuple[str, ...], workspace: str | None, **given: Any
+) -> None:
     """Run a worker for each stream that is ready, until all are complete.
 
     A stream is ready when those that it depends on are complete; one without dependencies waits
@@ -120,6 +128,7 @@ def orchestrate(settings: Settings, /, streams: tuple[str, ...], **given: Any) -
         raise click.UsageError("--permission-mode is for Claude Code; --worker names another.")
     from task_copilot.orchestrator.composition import Wanted, orchestrated
 
+    settings = replace(settings, workspace=workspace or settings.workspace)
     wanted = Wanted(streams=streams, ca_file=present_ca_file(), **given)
     if wanted.url is None:
         launch.refuse_what_is_unsafe(settings)  # it may be this process that serves

@@ -181,7 +181,8 @@ async def _state(client: AsyncTaskCopilotClient, seconds: float = HUB_SECONDS) -
 
 def _workers(settings: Settings, wanted: Wanted, workspace: str) -> WorkerPlan:
     if wanted.worker is not None:
-        worker_command.split(wanted.worker)
+        words = worker_command.split(wanted.worker)
+        worker_command.refuse_typos(words, worker_command.PLACES)
     return WorkerPlan(
         workspace=workspace,
         settings=settings,

@@ -295,7 +295,8 @@ class Machine:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do in any stream of this run."""
-        return not any(is_open(track.stream) for _, track in self.chosen())
+        known = self.rules.wanted <= self.tracks.keys()
+        return known and not any(is_open(track.stream) for _, track in self.chosen())
 
     @property
     def stuck(self) -> bool:

@@ -10,10 +10,13 @@ import tempfile
 from asyncio.subprocess import DEVNULL
 from collections.abc import Mapping, Sequence
 
-from task_copilot.orchestrator.worker_command import filled, split
+from task_copilot.orchestrator.worker_command import filled, refuse_typos, split
 from task_copilot.text import escaped
 
 logger = logging.getLogger(__name__)
+
+PLACES = ("{stream}", "{workspace}", "{reason}")
+"""What is filled in in the words of the user's own command."""
 
 NOTICE_SECONDS = 10.0
 """How long a command that tells somebody may take."""
@@ -37,6 +40,7 @@ class Notices:
 
     def __init__(self, command: str | None, workspace: str, environment: Mapping[str, str]) -> None:
         self._own = None if command is None else (split(command) if command.strip() else [])
+        refuse_typos(self._own or (), PLACES)
         self._workspace = workspace
         self._environment = dict(environment)
         self._turns = asyncio.Semaphore(AT_ONCE)

@@ -51,7 +51,7 @@ def plan(streams: Iterable[Stream], wanted: Iterable[str] = ()) -> list[Planned]
     waits = _waits(known)
     _refuse_strangers(known, waits, wanted or known)
     steps = _steps(waits)
-    _refuse_circles(waits, steps)
+    _refuse_circles(waits, steps, wanted or known)
     chosen = [one for one in known.values() if not wanted or one.stream_id in wanted]
     rows = [
         Planned(one, waits.get(one.stream_id, ()), steps.get(one.stream_id, 0)) for one in chosen
@@ -106,9 +106,11 @@ def _refuse_strangers(
                 )
 
 
-def _refuse_circles(waits: Mapping[str, tuple[str, ...]], steps: Mapping[str, int]) -> None:
-    """Refuses streams without a step: each of them waits for another one without."""
-    without = [stream_id for stream_id in waits if stream_id not in steps]
+def _refuse_circles(
+    waits: Mapping[str, tuple[str, ...]], steps: Mapping[str, int], wanted: Iterable[str]
+) -> None:
+    """Refuses wanted streams without a step: each of them waits for another one without."""
+    without = [stream_id for stream_id in wanted if stream_id in waits and stream_id not in steps]
     if not without:
         return
     way = dict.fromkeys(without[:1])

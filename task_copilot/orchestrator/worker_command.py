@@ -1,12 +1,13 @@
 """What a worker is: the command that is run for a stream, and the environment it gets."""
 
+import difflib
 import json
 import os
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -24,6 +25,9 @@ from task_copilot.settings import (
     declared,
     environment_variable,
 )
+
+PLACES = ("{stream}", "{workspace}", "{folder}")
+"""What is filled in in the words of a worker's command."""
 
 SERVER = "task-copilot"
 """The name of this server in an agent's configuration, from which its tools get theirs."""
@@ -157,6 +161,14 @@ def split(command: str) -> list[str]:
     if not words:
         raise InvalidInput("A command has at least the name of a program.")
     return words
+
+
+def refuse_typos(words: Iterable[str], known: Sequence[str]) -> None:
+    """Raises InvalidInput for what is almost a placeholder; braces may mean anything else."""
+    for found in (place for word in words for place in re.findall(r"\{[A-Za-z]+\}", word)):
+        meant = difflib.get_close_matches(found, known, 1)
+        if found not in known and meant:
+            raise InvalidInput(f"{found} is no placeholder; {meant[0]} is one.")
 
 
 def filled(text: str, places: Mapping[str, str]) -> str:

@@ -680,6 +680,14 @@ def test_only_the_wanted_streams_get_workers_and_count() -> None:
     assert play.complete()
 
 
+def test_a_run_whose_named_stream_is_gone_is_not_complete() -> None:
+    play = Play(row("A", pending=1), row("B", pending=1), wanted=frozenset({"A"}))
+    assert play.starts() == ["A"]
+    play.exits("A")
+    play.machine.load([row("B", pending=1)], play.now)
+    assert (play.complete(), play.stuck()) == (False, True)
+
+
 def test_a_run_is_stuck_when_only_a_person_can_help_and_goes_on_where_one_was_asked() -> None:
     play = Play(row("A", pending=1), row("B", "A", pending=1))
     play.starts()

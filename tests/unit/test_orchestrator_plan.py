@@ -209,3 +209,10 @@ def test_a_row_of_the_server_and_the_data_of_an_event_are_the_same_stream() -> N
     assert found.dependencies == ("B", "C")
     assert (found.total, found.status, found.name) == (7, "in_progress", "Alpha")
     assert stream_of({**row, "status": "pending", "inProgressTasks": 0}).status == "pending"
+
+
+def test_a_circle_that_the_named_streams_do_not_wait_for_is_none_of_theirs() -> None:
+    every = [stream("A", "B"), stream("B", "A"), stream("C"), stream("D", "A")]
+    assert [row.stream.stream_id for row in plan(every, ["C"])] == ["C"]
+    with pytest.raises(InvalidInput, match="A waits for B waits for A"):
+        plan(every, ["C", "D"])

@@ -11,9 +11,11 @@ import pytest
 
 from task_copilot.errors import InvalidInput
 from task_copilot.orchestrator.worker_command import (
+    PLACES,
     WorkerPlan,
     branches_note,
     filled,
+    refuse_typos,
     require_program,
     shown,
     split,
@@ -271,3 +273,9 @@ def test_certificates_are_trusted_by_claude_too(monkeypatch: pytest.MonkeyPatch)
     assert trusting(None) == both
     monkeypatch.setenv(CA_FILE_VARIABLE, "ca.pem")
     assert trusting(None)[CA_FILE_VARIABLE] == os.fspath(Path.cwd() / "ca.pem")
+
+
+def test_what_is_almost_a_placeholder_is_refused_and_other_braces_are_not() -> None:
+    with pytest.raises(InvalidInput, match=r"\{strem\} is no placeholder; \{stream\} is one"):
+        refuse_typos(["work", "--for={strem}"], PLACES)
+    refuse_typos(["awk", "{print}", "{}", "{ stream }", "{stream}{folder}", "${HOME}"], PLACES)
