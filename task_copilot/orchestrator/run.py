@@ -47,6 +47,9 @@ COMPLETE, INCOMPLETE = 0, 1
 BY_SIGNAL = 128
 """Exit codes; of a run that a signal ended, this and the signal's number, as of shells."""
 
+MARK_SECONDS = 5.0
+"""How long a run waits for the event of its own mark, by which a person is told."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -80,6 +83,7 @@ class Run:
         self._timer: asyncio.TimerHandle | None = None
         self._processes: dict[str, Process | ProcessId] = {}
         self._ended: dict[str, asyncio.Event] = {}
+        self._marks: dict[str, asyncio.Event] = {}
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stops = 0
@@ -163,6 +167,8 @@ class Run:
         if self._machine.stopping:
             return
         self._machine.stopping = True
+        for mark in self._marks.values():
+            mark.set()
         await asyncio.gather(*(self._end(one) for one in tuple(self._processes)))
         if self._over.done():
             return
@@ -186,7 +192,7 @@ class Run:
 
     def _look_whether_over(self) -> None:
         machine = self._machine
-        if machine.stopping or machine.workers or self._over.done():
+        if machine.stopping or machine.workers or self._marks or self._over.done():
             return
         if machine.complete:
             self._over.set_result(COMPLETE)
@@ -202,6 +208,7 @@ class Run:
             case LookStalled():
                 self._task(self._look_stalled(action.stream_id))
             case AskForHelp():
+                self._marks[action.stream_id] = asyncio.Event()
                 self._task(self._ask_for_help(action))
             case Tell():
                 self._tell(action)
@@ -217,6 +224,8 @@ class Run:
                 reason = told.text or track.reason
                 self._say("blocked", stream_id, f"is blocked: {reason}", reason=reason)
                 self._task(self._hands.notices.blocked(stream_id, reason))
+                if (mark := self._marks.get(stream_id)) is not None:
+                    mark.set()
             case "unblocked":
                 self._say("unblocked", stream_id, "is not blocked any more")
             case "exited":
@@ -352,6 +361,11 @@ class Run:
         else:
             if task is not None:
                 logger.info("%s was blocked, since %s needs help.", task, stream_id)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(MARK_SECONDS):
+                        await self._marks[stream_id].wait()
+        del self._marks[stream_id]
+        self._settle()
 
     async def _take_over(self) -> None:
         """Finds the workers of an earlier run."""
