@@ -17,7 +17,7 @@ from typing import Any
 from task_copilot.clock import system_clock
 from task_copilot.errors import TaskCopilotError
 from task_copilot.leader import take
-from task_copilot.orchestrator.processes import MAX_CLAIM_BYTES
+from task_copilot.orchestrator.processes import MAX_CLAIM_BYTES, VOID
 from task_copilot.private import private_folder, read_own, replace_private
 from task_copilot.settings import data_directory
 
@@ -109,9 +109,10 @@ class Records:
         replace_private(self._launches, json.dumps(content).encode())
 
     def forget_claims(self, stream_id: str, before: int) -> None:
-        """Removes the claims of launches that are over."""
+        """Removes the claims of launches that are over, but for those that were made void: whoever
+        was about to claim one of them may still be on the way."""
         for number, path in self._claims(stream_id).items():
-            if number < before:
+            if number < before and read_own(path, MAX_CLAIM_BYTES) != VOID:
                 path.unlink(missing_ok=True)
 
 

@@ -114,6 +114,16 @@ class Orchestrator:
             assert self.rows[-1]["happened"] == "summary", self.complaints.decode()
         return code
 
+    async def refused(self) -> int:
+        """Its exit code, where it ends before it begins, with one line that says why."""
+        async with asyncio.timeout(WITHIN_SECONDS):
+            await self._reading
+            code = await self.process.wait()
+        said = [line for line in self.complaints.splitlines() if b": INFO: " not in line]
+        assert len(said) == 1, self.complaints
+        assert self.rows == []
+        return code
+
     async def completes(self) -> None:
         assert await self.ends() == 0, (self.rows, self.complaints)
         assert self.summary["complete"] is True
@@ -253,7 +263,7 @@ class Project:
             if process.returncode is None:
                 await running.killed()
 
-    def cleared(self) -> None:
+    def clear(self) -> None:
         """Kills what is left of the workers."""
         for note in self.of("run"):
             if lives(note["pid"]) and self._is_worker(note["pid"]):

@@ -4,9 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -14,13 +12,6 @@ if sys.platform == "win32":
     pytest.skip("process groups", allow_module_level=True)
 
 from e2e.orchestrating import DIAMOND, Project, lives, until
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    found = Project(tmp_path)
-    yield found
-    found.cleared()
 
 
 async def test_a_diamond_is_worked_from_its_base_to_its_top(project: Project) -> None:
