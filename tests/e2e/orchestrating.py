@@ -375,7 +375,7 @@ class Project:
                     assert set(needs[data["streamId"]]) <= streams, event
             elif event["eventType"] == "stream.completed":
                 streams.add(data["streamId"])
-        assert completed == {task for stream in needs for task in self.tasks[stream]}
+        assert completed == {task for tasks in self.tasks.values() for task in tasks}
 
     def delays(self, running: Orchestrator, needs: Mapping[str, Sequence[str]]) -> list[float]:
         """Seconds from the event that completed the last stream that one needs to its start."""
