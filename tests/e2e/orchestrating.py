@@ -58,6 +58,15 @@ def lives(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
+def _is_worker(pid: int) -> bool:
+    """Whether this process is a worker, and not another one that got its number."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return os.fsencode(WORKER) in words and lives(pid)
+
+
 class Orchestrator:
     """A running one, with ``--json``: the lines that it has printed are in `rows`."""
 
@@ -262,20 +271,17 @@ class Project:
         finally:
             if process.returncode is None:
                 await running.killed()
+            # Shown where a test fails.
             sys.stdout.write(f"{running.rows}\n{running.complaints.decode()}\n")
+
+    def living(self) -> list[int]:
+        """The workers that run."""
+        return [note["pid"] for note in self.of("run") if _is_worker(note["pid"])]
 
     def clear(self) -> None:
         """Kills what is left of the workers."""
-        for note in self.of("run"):
-            if lives(note["pid"]) and self._is_worker(note["pid"]):
-                os.killpg(note["pid"], signal.SIGKILL)
-
-    @staticmethod
-    def _is_worker(pid: int) -> bool:
-        try:
-            return WORKER.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            return False
+        for pid in self.living():
+            os.killpg(pid, signal.SIGKILL)
 
     async def unblock(self, task: str) -> None:
         """What a person does while no orchestrator runs."""
@@ -359,7 +365,8 @@ class Project:
                 last[note["stream"]] = note["at"]
         for stream, needed in needs.items():
             for one in needed:
-                assert last[one] < first[stream], (one, stream)
+                # One that is killed when it has completed its last task notes no end.
+                assert last.get(one, 0.0) < first[stream], (one, stream)
 
     def _judge_events(self, needs: Mapping[str, Sequence[str]]) -> None:
         """The same as the log of the database tells it."""
