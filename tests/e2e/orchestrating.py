@@ -39,11 +39,13 @@ DIAMOND: Mapping[str, Sequence[str]] = {
 }
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = WITHIN_SECONDS) -> None:
+async def until(
+    condition: Callable[[], object], what: str, seconds: float = WITHIN_SECONDS
+) -> None:
     """Waits for something that a process does to files."""
     try:
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - nobody tells of it
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError:
         raise AssertionError(f"{what} did not come") from None
@@ -160,9 +162,7 @@ class Orchestrator:
         """Seconds between the end of each worker of a stream and the start of its next."""
         ends = [parse(row["at"]) for row in self.of("exited", stream)]
         starts = [parse(row["at"]) for row in self.of("started", stream)[1:]]
-        return [
-            (start - end).total_seconds() for end, start in zip(ends, starts, strict=False)
-        ]
+        return [(start - end).total_seconds() for end, start in zip(ends, starts, strict=False)]
 
     def most_at_once(self) -> int:
         """How many streams had a worker and were not complete, at the most."""
@@ -228,7 +228,7 @@ class Project:
         database.committer.close()
         database.read_engine.dispose()
 
-    def parts(self, **parts: Sequence[Mapping[str, Any]]) -> None:
+    def parts(self, parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """What the first, second, … runs of a stream's worker play; all others only work."""
         (self.play / "parts").write_text(json.dumps(parts))
 

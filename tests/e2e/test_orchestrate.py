@@ -16,7 +16,7 @@ from e2e.orchestrating import DIAMOND, Project, lives, until
 
 async def test_a_diamond_is_worked_from_its_base_to_its_top(project: Project) -> None:
     project.streams(DIAMOND, count=2)
-    project.parts(Left=[{"backwards": True}])
+    project.parts({"Left": [{"backwards": True}]})
     async with project.orchestrated() as running:
         await running.completes()
     project.judge(DIAMOND)
@@ -33,7 +33,7 @@ async def test_a_chain_goes_on_within_a_second_also_beside_workers_that_do_not_e
     streams = [f"S{number}" for number in range(6)]
     chain = {one: streams[max(0, at - 1) : at] for at, one in enumerate(streams)}
     project.streams(chain)
-    project.parts(**{one: [{"lingers": True}] for one in streams})
+    project.parts({one: [{"lingers": True}] for one in streams})
     async with project.orchestrated("--max-parallel", "1") as running:
         await running.says("completed", times=6)
         # They only say good-bye, for half a minute at most; the run can be ended before.
@@ -56,7 +56,7 @@ async def test_ten_are_worked_on_in_worktrees_of_their_own_three_at_a_time(
         git(("git", *words))
     ten: dict[str, tuple[str, ...]] = {f"Stream-{letter}": () for letter in "ABCDEFGHIJ"}
     project.streams(ten)
-    project.parts(**{"Stream-A": [{"dies": 3}], "Stream-B": [{"does": "wait"}]})
+    project.parts({"Stream-A": [{"dies": 3}], "Stream-B": [{"does": "wait"}]})
     with project.gate_closed() as open_the_gate:
         async with project.orchestrated("--worktrees", "--max-parallel", "3") as running:
             await running.says("completed", times=9)
@@ -107,7 +107,7 @@ async def test_one_that_crashes_goes_on_from_its_checkpoint_and_is_given_up_afte
 ) -> None:
     project.streams({"Stream-A": (), "Stream-B": ("Stream-A",)}, count=2)
     crash = {"after": 1, "does": "exit", "code": 3}
-    project.parts(**{"Stream-A": [crash, {"dies": 4}, {"does": "kill"}, {"dies": 5}]})
+    project.parts({"Stream-A": [crash, {"dies": 4}, {"does": "kill"}, {"dies": 5}]})
     async with project.orchestrated(*project.on_blocked) as running:
         assert await running.ends() == 1
     assert running.state("Stream-A") == "needs help"
@@ -147,9 +147,7 @@ async def test_one_that_is_stuck_is_saved_and_started_again_and_one_that_prints_
 ) -> None:
     streams: dict[str, tuple[str, ...]] = {"Stream-A": (), "Stream-B": ()}
     project.streams(streams)
-    project.parts(
-        **{"Stream-A": [{"does": "silence"}], "Stream-B": [{"does": "chat", "seconds": 5}]}
-    )
+    project.parts({"Stream-A": [{"does": "silence"}], "Stream-B": [{"does": "chat", "seconds": 5}]})
     async with project.orchestrated("--stall-timeout", "2.5") as running:
         await running.completes()
     project.judge(streams)
@@ -168,7 +166,7 @@ async def test_a_person_is_told_once_what_a_blocked_stream_needs_and_unblocks_it
     streams: dict[str, tuple[str, ...]] = {"Stream-A": (), "Stream-B": ("Stream-A",)}
     project.streams(streams)
     reasons = ["Which key? 'a \"b\"' $(date)\nor {stream}", "And which lock?"]
-    project.parts(**{"Stream-A": [{"does": "block", "reason": reason} for reason in reasons]})
+    project.parts({"Stream-A": [{"does": "block", "reason": reason} for reason in reasons]})
     (task,) = project.tasks["Stream-A"]
 
     async with project.orchestrated(*project.on_blocked) as running:

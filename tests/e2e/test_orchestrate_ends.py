@@ -21,7 +21,7 @@ WAIT, STUBBORN = {"does": "wait"}, {"does": "wait", "stubborn": True}
 
 async def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(project: Project) -> None:
     project.streams(TWO)
-    project.parts(**{"Stream-A": [WAIT, WAIT]})
+    project.parts({"Stream-A": [WAIT, WAIT]})
     for times, number in enumerate((signal.SIGINT, signal.SIGTERM), 1):
         with project.gate_closed():
             async with project.orchestrated() as running:
@@ -41,7 +41,7 @@ async def test_a_worker_that_does_not_end_is_killed_after_a_while_or_by_the_seco
     project: Project,
 ) -> None:
     project.streams(ONE)
-    project.parts(**{"Stream-A": [STUBBORN, STUBBORN]})
+    project.parts({"Stream-A": [STUBBORN, STUBBORN]})
     with project.gate_closed():
         async with project.orchestrated("--grace", "0.3") as running:
             (run,) = await project.noted("plays")
@@ -60,7 +60,7 @@ async def test_workers_outlive_an_orchestrator_that_is_killed_and_the_next_takes
     project: Project,
 ) -> None:
     project.streams(FORK)
-    project.parts(**{"Stream-A": [WAIT], "Stream-B": [WAIT]})
+    project.parts({"Stream-A": [WAIT], "Stream-B": [WAIT]})
     with project.gate_closed() as open_the_gate:
         async with project.orchestrated() as first:
             runs = await project.noted("plays", times=2)

@@ -45,7 +45,7 @@ async def test_after_the_start_it_asks_the_hub_for_nothing(
     project: Project, tmp_path: Path
 ) -> None:
     project.streams(DIAMOND)
-    project.parts(Base=[WAIT])
+    project.parts({"Base": [WAIT]})
     async with (
         Relay(project.port).serving() as relay,
         hub(project, tmp_path, allowed_hosts=f"127.0.0.1:{relay.port}"),
@@ -69,7 +69,7 @@ async def test_a_hub_and_a_worker_that_are_killed_are_done_without(
 ) -> None:
     needs: dict[str, tuple[str, ...]] = {"Stream-A": (), "Stream-B": (), "Stream-C": ("Stream-A",)}
     project.streams(needs)
-    project.parts(**{"Stream-A": [WAIT], "Stream-B": [WAIT]})
+    project.parts({"Stream-A": [WAIT], "Stream-B": [WAIT]})
     async with hub(project, tmp_path) as serving:
         with project.gate_closed() as open_the_gate:
             async with project.orchestrated() as running:

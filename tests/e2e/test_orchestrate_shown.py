@@ -4,12 +4,11 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -125,9 +124,13 @@ def test_what_claude_may_do_is_nothing_to_another_worker(project: Project) -> No
 
 async def test_the_summary_on_a_terminal_follows_the_work(project: Project) -> None:
     long = "Which of these keys? " * 20
-    streams: dict[str, tuple[str, ...]] = {"Stream-A": (), "Stream-B": (), "Stream-C": ("Stream-A",)}
+    streams: dict[str, tuple[str, ...]] = {
+        "Stream-A": (),
+        "Stream-B": (),
+        "Stream-C": ("Stream-A",),
+    }
     project.streams(streams)
-    project.parts(**{"Stream-A": [WAIT], "Stream-B": [{"does": "block", "reason": long}]})
+    project.parts({"Stream-A": [WAIT], "Stream-B": [{"does": "block", "reason": long}]})
     words = [*COMMAND, "orchestrate", "--on-blocked", "", "--worker", project.worker()]
     with project.gate_closed() as open_the_gate:
         async with on_terminal(words, here(project), project.folder, rows=40) as terminal:
@@ -154,10 +157,14 @@ def table(lines: list[str]) -> list[str]:
     return [line for line in lines if "█" in line or "░" in line]
 
 
+def _has(text: str, content: Callable[[], str]) -> bool:
+    return text in content()
+
+
 @pytest.fixture
-def tmux(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def tmux() -> Iterator[dict[str, str]]:
     """The environment of a tmux server of its own; the path of its socket has to be short."""
-    folder = tempfile.mkdtemp(prefix="tmux", dir="/tmp")  # noqa: S108
+    folder = tempfile.mkdtemp(prefix="tmux", dir="/tmp")
     environment = {"TMUX_TMPDIR": folder, "TMUX": ""}
     yield environment
     subprocess.run(
@@ -171,7 +178,7 @@ async def test_each_stream_has_a_pane_of_tmux_until_it_is_complete(
 ) -> None:
     streams: dict[str, tuple[str, ...]] = {"Stream-A": (), "Stream-B": ()}
     project.streams(streams)
-    project.parts(**{"Stream-A": [WAIT], "Stream-B": [WAIT]})
+    project.parts({"Stream-A": [WAIT], "Stream-B": [WAIT]})
 
     def asked(*words: str) -> str:
         command = ("tmux", *words)
@@ -189,12 +196,8 @@ async def test_each_stream_has_a_pane_of_tmux_until_it_is_complete(
         async with project.orchestrated("--tmux", **tmux) as running:
             await until(lambda: set(panes()) == set(streams), "the panes")
             for stream, pane in panes().items():
-                await until(
-                    lambda pane=pane, stream=stream: (
-                        f"run 1 of {stream}" in asked("capture-pane", "-p", "-t", pane)
-                    ),
-                    "the output",
-                )
+                content = partial(asked, "capture-pane", "-p", "-t", pane)
+                await until(partial(_has, f"run 1 of {stream}", content), "the output")
             open_the_gate()
             await running.completes()
             assert panes() == {}

@@ -60,7 +60,7 @@ class Storm:
         """Does it, and raises AssertionError for whatever is not as it has to be."""
         began = time.monotonic()
         self._project.streams(NEEDS, count=2 + self._kills // 3)
-        self._project.parts(**{stream: [self._part() for _ in range(RUNS)] for stream in NEEDS})
+        self._project.parts({stream: [self._part() for _ in range(RUNS)] for stream in NEEDS})
         tasks = [asyncio.create_task(each()) for each in (self._work, self._serve, self._kill)]
         try:
             # The killer may have ended; the other two end only when all is done, or fail.

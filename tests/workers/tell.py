@@ -1,4 +1,4 @@
-"""Tells somebody: appends its arguments, but for the first, to the file that the first one names."""
+"""Tells somebody: appends its arguments to the file that the first of them names."""
 
 import json
 import os
