@@ -111,7 +111,8 @@ class Run:
                 self._loop.remove_signal_handler(number)
             if self._timer is not None:
                 self._timer.cancel()
-            self._reporter.end()
+            with contextlib.suppress(OSError):
+                self._reporter.end()
 
     # --- what happens ---
 
@@ -248,7 +249,7 @@ class Run:
         self._machine.started(stream_id, process.pid, self._now())
         self._say_started(stream_id, process.pid, action.launch)
         if self._machine.stopping:
-            processes.signal_group(process.pid, signal.SIGTERM)
+            self._task(self._end(stream_id))
         self._settle()
         code = await process.wait()
         # What it has left running would go on working on tasks that the next one gets.
@@ -399,7 +400,12 @@ class Run:
     # --- small things ---
 
     def _say(self, kind: str, stream_id: str | None, text: str, **fields: Any) -> None:
-        self._reporter.happened(kind, stream_id, text, **fields)
+        try:
+            self._reporter.happened(kind, stream_id, text, **fields)
+        except BrokenPipeError as error:  # of which click makes a quiet end
+            self._fail(error)
+        except OSError as error:
+            self._fail(Refusal(f"Its output cannot be written any more: {error.strerror}."))
 
     def _now(self) -> float:
         return self._loop.time()

@@ -10,8 +10,8 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("process groups", allow_module_level=True)
 
-from e2e.orchestrating import Project, lives, until
-from e2e.servers import after
+from e2e.orchestrating import WITHIN_SECONDS, Project, lives, until
+from e2e.servers import COMMAND, after
 
 ONE: dict[str, tuple[str, ...]] = {"Stream-A": ()}
 TWO: dict[str, tuple[str, ...]] = {"Stream-A": (), "Stream-B": ("Stream-A",)}
@@ -118,3 +118,56 @@ async def test_killed_in_the_middle_of_a_start_it_starts_nothing_twice(
         await until(lambda: not lives(late), "its end")
     project.judge(ONE)
     assert len(project.of("run")) == 1
+
+
+async def test_a_worker_that_starts_while_the_run_stops_is_ended_like_the_others(
+    project: Project,
+) -> None:
+    project.streams(ONE)
+    # What a program is started with ignored stays ignored.
+    command = after("""
+import asyncio, os, signal
+from task_copilot.orchestrator import processes
+processes._BECOME = "trap '' TERM;" + processes._BECOME
+real = processes.start
+async def start(*words, **given):
+    os.kill(os.getpid(), signal.SIGINT)
+    process = await real(*words, **given)
+    await asyncio.sleep(0)
+    return process
+processes.start = start
+""")
+    words = ("--grace", "0.3", "--worker", f"sleep {60 * 60}")
+    async with project.orchestrated(*words, worker="", command=command) as running:
+        assert await running.ends() == 130
+    (started,) = running.of("started")
+    assert not lives(started["pid"])
+
+
+@pytest.mark.parametrize("output", ["a pipe", "a terminal"])
+async def test_where_nobody_sees_it_any_more_it_ends_the_workers(
+    project: Project, output: str
+) -> None:
+    project.streams(TWO)
+    project.parts({"Stream-A": [WAIT]})
+    reading, writing = os.pipe() if output == "a pipe" else os.openpty()
+    with project.gate_closed() as open_the_gate:
+        process = await asyncio.create_subprocess_exec(
+            *(*COMMAND, "orchestrate", "--worker", project.worker()),
+            stdin=writing,
+            stdout=writing,
+            stderr=asyncio.subprocess.PIPE if output == "a pipe" else writing,
+            cwd=project.folder,
+            env={**os.environ, **project.environment, "TERM": "xterm-256color"},
+            start_new_session=True,
+        )
+        os.close(writing)
+        await project.noted("plays")
+        os.close(reading)
+        open_the_gate()
+        async with asyncio.timeout(WITHIN_SECONDS):
+            _, complaints = await process.communicate()
+    assert process.returncode != 0
+    assert b"Traceback" not in (complaints or b"")
+    assert project.living() == []
+    assert project.of("run", "Stream-B") == []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from e2e.orchestrating import Orchestrator, Project
+from e2e.orchestrating import Orchestrator, Project, until
 from e2e.servers import COMMAND, Server, server
 
 NEEDS: Mapping[str, Sequence[str]] = {
@@ -24,9 +24,10 @@ RUNS = 200
 """More than a stream's worker ever has."""
 
 LONGEST_PAUSE_SECONDS = 1.2
+SHARE_AT_WORK = 0.7
 PACE_SECONDS = 0.1
 WORDS = ("--max-parallel", "3", "--retries", "100", "--retry-delay", "0")
-TARGETS = ("orchestrator", "orchestrator", "hub", "worker", "worker")
+TARGETS = ("orchestrator", "hub", "worker", "worker")
 
 
 @dataclass
@@ -63,7 +64,6 @@ class Storm:
         self._project.parts({stream: [self._part() for _ in range(RUNS)] for stream in NEEDS})
         tasks = [asyncio.create_task(each()) for each in (self._work, self._serve, self._kill)]
         try:
-            # The killer may have ended; the other two end only when all is done, or fail.
             await tasks[0]
             for task in tasks:
                 if task.done():
@@ -117,20 +117,24 @@ class Storm:
         for _ in range(self._kills):
             await asyncio.sleep(self._chance.uniform(0, LONGEST_PAUSE_SECONDS))
             target = self._chance.choice(TARGETS)
-            if target == "worker" and not self._kill_a_worker():
-                target = "orchestrator"
-            if target == "orchestrator" and self._orchestrator is not None:
-                self._orchestrator.process.kill()
-            if target == "hub" and self._hub is not None:
-                self._hub.process.kill()
+            with suppress(ProcessLookupError):
+                if target == "worker":
+                    await self._kill_a_worker()
+                if target == "orchestrator" and self._orchestrator is not None:
+                    await self._kill_an_orchestrator(self._orchestrator)
+                if target == "hub" and self._hub is not None:
+                    self._hub.process.kill()
             self.report.kills[target] = self.report.kills.get(target, 0) + 1
 
-    def _kill_a_worker(self) -> bool:
+    async def _kill_an_orchestrator(self, running: Orchestrator) -> None:
+        """Most of them after they have begun with something."""
+        if self._chance.random() < SHARE_AT_WORK:
+            process = running.process
+            await until(lambda: running.rows or process.returncode is not None, "its work")
+        running.process.kill()
+
+    async def _kill_a_worker(self) -> None:
         """With what it has started, or without."""
-        living = self._project.living()
-        if not living:
-            return False
+        await until(self._project.living, "a worker")
         kill = self._chance.choice((os.kill, os.killpg))
-        with suppress(ProcessLookupError):
-            kill(self._chance.choice(living), signal.SIGKILL)
-        return True
+        kill(self._chance.choice(self._project.living()), signal.SIGKILL)
