@@ -147,8 +147,8 @@ async def test_one_that_is_stuck_is_saved_and_started_again_and_one_that_prints_
 ) -> None:
     streams: dict[str, tuple[str, ...]] = {"Stream-A": (), "Stream-B": ()}
     project.streams(streams)
-    project.parts({"Stream-A": [{"does": "silence"}], "Stream-B": [{"does": "chat", "seconds": 5}]})
-    async with project.orchestrated("--stall-timeout", "2.5") as running:
+    project.parts({"Stream-A": [{"does": "silence"}], "Stream-B": [{"does": "chat", "seconds": 7}]})
+    async with project.orchestrated("--stall-timeout", "5") as running:
         await running.completes()
     project.judge(streams)
     assert [row["streamId"] for row in running.of("stalled")] == ["Stream-A"]
