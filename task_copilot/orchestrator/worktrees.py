@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,10 @@ BRANCHES = "task-copilot"
 
 GIT_SECONDS = 120.0
 """How long git may take to check out a large repository."""
+
+
+_one_at_a_time = threading.Lock()
+"""git stumbles over worktrees that are just being made."""
 
 
 class GitFailed(InvalidInput):
@@ -51,11 +56,12 @@ class Worktrees:
             self._require_own(folder, branch)
             return folder
         begin = _git(start, "rev-parse", "HEAD")
-        _git(self.repository, "worktree", "prune")
-        if _has_branch(self.repository, branch):
-            _git(self.repository, "worktree", "add", os.fspath(folder), branch)
-        else:
-            _git(self.repository, "worktree", "add", "-b", branch, os.fspath(folder), begin)
+        with _one_at_a_time:
+            _git(self.repository, "worktree", "prune")
+            if _has_branch(self.repository, branch):
+                _git(self.repository, "worktree", "add", os.fspath(folder), branch)
+            else:
+                _git(self.repository, "worktree", "add", "-b", branch, os.fspath(folder), begin)
         return folder
 
     def _require_own(self, folder: Path, branch: str) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -12,6 +13,7 @@ if sys.platform == "win32":
     pytest.skip("process groups", allow_module_level=True)
 
 from e2e.orchestrating import DIAMOND, Project, lives, until
+from task_copilot.orchestrator.worktrees import Worktrees
 
 
 async def test_a_diamond_is_worked_from_its_base_to_its_top(project: Project) -> None:
@@ -45,15 +47,32 @@ async def test_a_chain_goes_on_within_a_second_also_beside_workers_that_do_not_e
     assert not any(lives(note["pid"]) for note in project.of("run"))
 
 
-async def test_ten_are_worked_on_in_worktrees_of_their_own_three_at_a_time(
-    project: Project,
-) -> None:
-    git = partial(subprocess.run, cwd=project.folder, check=True, capture_output=True)
+def repository(project: Project) -> "partial[subprocess.CompletedProcess[str]]":
+    """Makes the project's folder one, with a commit; runs git there."""
+    git = partial(subprocess.run, cwd=project.folder, check=True, capture_output=True, text=True)
     for words in (
         ("init", "-q", "-b", "main"),
         ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "1", "--allow-empty"),
     ):
         git(("git", *words))
+    return git
+
+
+def test_worktrees_that_are_made_at_the_same_time_do_not_disturb_each_other(
+    project: Project,
+) -> None:
+    repository(project)
+    trees = Worktrees.of(project.folder)
+    streams = [f"Stream-{number}" for number in range(12)]
+    with ThreadPoolExecutor(len(streams)) as pool:
+        made = list(pool.map(lambda stream: trees.ready(stream, project.folder), streams))
+    assert [folder.name for folder in made] == streams
+
+
+async def test_ten_are_worked_on_in_worktrees_of_their_own_three_at_a_time(
+    project: Project,
+) -> None:
+    git = repository(project)
     ten: dict[str, tuple[str, ...]] = {f"Stream-{letter}": () for letter in "ABCDEFGHIJ"}
     project.streams(ten)
     project.parts({"Stream-A": [{"dies": 3}], "Stream-B": [{"does": "wait"}]})
@@ -69,7 +88,7 @@ async def test_ten_are_worked_on_in_worktrees_of_their_own_three_at_a_time(
     assert folders == {stream: str(beside / stream) for stream in ten}
     assert {note["folder"] for note in project.of("run", "Stream-A")} == {folders["Stream-A"]}
     assert len(project.of("run")) == 11
-    branches = git(("git", "branch", "--format=%(refname:short)"), text=True).stdout.split()
+    branches = git(("git", "branch", "--format=%(refname:short)")).stdout.split()
     assert branches == ["main", *(f"task-copilot/{stream}" for stream in ten)]
 
 
