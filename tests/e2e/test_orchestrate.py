@@ -13,7 +13,7 @@ if sys.platform == "win32":
     pytest.skip("process groups", allow_module_level=True)
 
 from e2e.orchestrating import DIAMOND, Project, lives, until
-from task_copilot.orchestrator.worktrees import Worktrees
+from task_copilot.orchestrator.worktrees import GitFailed, Worktrees
 
 
 async def test_a_diamond_is_worked_from_its_base_to_its_top(project: Project) -> None:
@@ -67,6 +67,20 @@ def test_worktrees_that_are_made_at_the_same_time_do_not_disturb_each_other(
     with ThreadPoolExecutor(len(streams)) as pool:
         made = list(pool.map(lambda stream: trees.ready(stream, project.folder), streams))
     assert [folder.name for folder in made] == streams
+
+
+def test_a_worktree_that_is_only_half_made_is_not_worked_in(project: Project) -> None:
+    git = repository(project)
+    trees = Worktrees.of(project.folder)
+    folder = trees.ready("Stream-A", project.folder)
+    lock = project.folder / ".git" / "worktrees" / "Stream-A" / "locked"
+    lock.write_text("initializing")  # as git does until all is checked out
+    with pytest.raises(GitFailed, match="git worktree remove -ff"):
+        trees.ready("Stream-A", project.folder)
+    git(("git", "worktree", "remove", "-ff", str(folder)))
+    assert trees.ready("Stream-A", project.folder) == folder
+    git(("git", "worktree", "lock", str(folder)))
+    assert trees.ready("Stream-A", project.folder) == folder, "a person may lock it"
 
 
 async def test_ten_are_worked_on_in_worktrees_of_their_own_three_at_a_time(
