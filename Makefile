@@ -34,7 +34,7 @@ test: lint ## lint, then every test (make test ARGS="-k streams" for some)
 
 torture: .venv/.dev ## the long form of what kills servers and of the fuzzers (TORTURE_KILLS, TORTURE_SEED, FUZZ_INPUTS, FUZZ_SEED)
 	TORTURE_KILLS=$(or $(TORTURE_KILLS),50) FUZZ_INPUTS=$(or $(FUZZ_INPUTS),20000) \
-	  $(PY) -m pytest -n 0 $(or $(ARGS),tests/e2e/test_torture.py tests/e2e/test_fuzz_websocket.py tests/e2e/test_fuzz_stdio.py)
+	  $(PY) -m pytest -n 0 $(or $(ARGS),tests/e2e/test_torture.py tests/e2e/test_orchestrate_torture.py tests/e2e/test_fuzz_websocket.py tests/e2e/test_fuzz_stdio.py)
 
 bench: .venv/.dev ## the measurements, printed as tables
 	@$(PY) -m benchmarks $(ARGS)

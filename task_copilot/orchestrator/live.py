@@ -59,7 +59,7 @@ class LiveReporter:
         table.add_column(no_wrap=True, max_width=24)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column()  # the one that gives way; what does not fit is cut, not wrapped
         rows = sorted(rows_of(self._machine), key=lambda row: ORDER.index(row["state"]))
         for row in rows[:SHOWN_ROWS]:
             state = row["state"]
@@ -67,7 +67,7 @@ class LiveReporter:
                 Text(plain(row["streamId"])),
                 Text(self._bar(row["progressPercentage"])),
                 Text(state, style=STYLES.get(state, "")),
-                Text(plain(self._detail(row))),
+                Text(plain(self._detail(row)), no_wrap=True, overflow="ellipsis"),
             )
         if len(rows) > SHOWN_ROWS:
             table.add_row(Text(f"and {len(rows) - SHOWN_ROWS} more"))

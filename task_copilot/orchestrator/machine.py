@@ -75,6 +75,14 @@ class LookStalled:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadState:
+    """A worker has ended, by all that is known too early: read the state anew, since its last
+    events may not have come, and say so with `judged`."""
+
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class AskForHelp:
     """A worker has failed too often: mark its stream for a person."""
 
@@ -91,7 +99,7 @@ class Tell:
     text: str = ""
 
 
-Action = Start | End | LookStalled | AskForHelp | Tell
+Action = Start | End | LookStalled | ReadState | AskForHelp | Tell
 
 
 @dataclass(slots=True)
@@ -127,6 +135,9 @@ class Track:
     """When something last happened in it."""
 
     judge_at: float | None = None
+    is_read: bool = False
+    """Whether the state is being read, to know whether its worker has failed."""
+
     retry_at: float | None = None
     last_exit: str = ""
     help: str | None = None
@@ -139,6 +150,11 @@ class Track:
     """Completed tasks when the last worker started."""
 
     completed_at: float | None = None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is open yet how its last worker ended."""
+        return self.is_read or self.judge_at is not None
 
 
 @dataclass(slots=True)
@@ -240,13 +256,32 @@ class Machine:
             track.judge_at = now + self.rules.judge
         self._due.append(Tell("exited", stream_id, track.last_exit))
 
+    def judged(self, stream_id: str, now: float) -> None:
+        """The state that `ReadState` asked for is known: whether a worker has failed."""
+        track = self.tracks.get(stream_id)
+        if track is None or not track.is_read:
+            return
+        track.is_read = False
+        if self.stopping or track.stream.blocked or not is_open(track.stream):
+            return
+        if track.stream.completed > track.done_before:
+            track.failures = 0
+        track.failures += 1
+        if track.failures <= self.rules.retries:
+            delay = self.rules.retry_delay * RETRY_FACTOR ** (track.failures - 1)
+            track.retry_at = now + delay
+            return
+        times = f"{track.failures} times" if track.failures > 1 else "once"
+        track.help = f"its worker ended {times} before the stream was complete ({track.last_exit})"
+        self._due.append(AskForHelp(stream_id, track.help))
+
     # --- what follows ---
 
     def settle(self, now: float) -> list[Action]:
         """What is to be done now."""
         if not self.stopping:
             for stream_id, track in self.tracks.items():
-                self._judge(stream_id, track, now)
+                self._ask(stream_id, track, now)
                 if track.retry_at is not None and now >= track.retry_at:
                     track.retry_at = None
                 self._watch(stream_id, track, now)
@@ -273,7 +308,7 @@ class Machine:
             return "needs help"
         if track.stream.blocked:
             return "blocked"
-        if track.retry_at is not None or track.judge_at is not None:
+        if track.retry_at is not None or track.is_judged:
             return "retrying"
         return "waiting" if self._readiness.waits_for(track.stream) else "ready"
 
@@ -334,7 +369,7 @@ class Machine:
                 self._due.append(Tell("completed", stream.stream_id))
         if before.blocked and not stream.blocked:
             # While a worker runs, or has just ended, it may have done that itself.
-            if track.worker is None and track.judge_at is None:
+            if track.worker is None and not track.is_judged:
                 track.failures, track.retry_at = 0, None
             if told and is_open(stream):
                 self._due.append(Tell("unblocked", stream.stream_id))
@@ -345,23 +380,14 @@ class Machine:
         if not is_open(stream):
             track.judge_at = track.retry_at = None
 
-    def _judge(self, stream_id: str, track: Track, now: float) -> None:
-        """Whether a worker that has ended failed, once its last events have come."""
-        if track.judge_at is None or now < track.judge_at:
-            return
-        track.judge_at = None
-        if track.stream.blocked:
-            return  # it has said that it cannot go on
-        if track.stream.completed > track.done_before:
-            track.failures = 0
-        track.failures += 1
-        if track.failures <= self.rules.retries:
-            delay = self.rules.retry_delay * RETRY_FACTOR ** (track.failures - 1)
-            track.retry_at = now + delay
-            return
-        times = f"{track.failures} times" if track.failures > 1 else "once"
-        track.help = f"its worker ended {times} before the stream was complete ({track.last_exit})"
-        self._due.append(AskForHelp(stream_id, track.help))
+    def _ask(self, stream_id: str, track: Track, now: float) -> None:
+        """Asks for the state where a worker seems to have failed, once its last events should
+        have come."""
+        if track.judge_at is not None and now >= track.judge_at:
+            track.judge_at = None
+            if not track.stream.blocked:  # else it has said that it cannot go on
+                track.is_read = True
+                self._due.append(ReadState(stream_id))
 
     def _watch(self, stream_id: str, track: Track, now: float) -> None:
         worker = track.worker
@@ -396,7 +422,7 @@ class Machine:
             and is_open(track.stream)
             and not track.stream.blocked
             and track.help is None
-            and track.judge_at is None
+            and not track.is_judged
             and track.retry_at is None
             and not self._readiness.waits_for(track.stream)
         )

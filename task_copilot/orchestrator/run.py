@@ -25,6 +25,7 @@ from task_copilot.orchestrator.machine import (
     End,
     LookStalled,
     Machine,
+    ReadState,
     Start,
     Tell,
     Worker,
@@ -50,6 +51,9 @@ BY_SIGNAL = 128
 """Exit codes; of a run that a signal ended, this and the signal's number, as of shells."""
 
 STOPPING = "Stopping: the workers are asked to end; once more kills them. The same command goes on."
+
+MARK_SECONDS = 5.0
+"""How long a run waits for the event of its own mark."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -80,10 +84,11 @@ class Run:
         self._hands, self._machine, self._reporter = hands, machine, reporter
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[int] = self._loop.create_future()
-        self._known = 0
+        self._known = self._read = self._position = 0
         self._timer: asyncio.TimerHandle | None = None
         self._processes: dict[str, Process | ProcessId] = {}
         self._ended: dict[str, asyncio.Event] = {}
+        self._marks: dict[str, asyncio.Event] = {}
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stops = 0
@@ -111,7 +116,8 @@ class Run:
                 self._loop.remove_signal_handler(number)
             if self._timer is not None:
                 self._timer.cancel()
-            self._reporter.end()
+            with contextlib.suppress(OSError):
+                self._reporter.end()
 
     # --- what happens ---
 
@@ -130,9 +136,10 @@ class Run:
             self._fail(Refusal(str(error)))
 
     def _take(self, event: Event) -> None:
+        self._position = event.seq
         if event.seq <= self._known:
             self._machine.missed(event.event_type, event.data)
-        else:
+        elif event.seq > self._read:
             self._machine.event(event.event_type, event.data, self._now())
         self._settle()
 
@@ -146,10 +153,24 @@ class Run:
                 )
             )
             return
-        state = await self._state_anew()
-        self._known = state["seq"]
-        self._machine.load(state["streams"], self._now(), told=True)
+        self._load(await self._state_anew())
         self._settle()
+
+    async def _read_state(self, stream_id: str) -> None:
+        """For a worker that seems to have failed: where the hub is away, its events are too."""
+        try:
+            self._load(await self._state_anew())
+        except TaskCopilotClientError as error:
+            self._fail(Refusal(str(error)))
+            return
+        self._machine.judged(stream_id, self._now())
+        self._settle()
+
+    def _load(self, state: StreamList) -> None:
+        """Takes a state, unless the events that have come are further already."""
+        if state["seq"] > max(self._position, self._read):
+            self._read = state["seq"]
+            self._machine.load(state["streams"], self._now(), told=True)
 
     async def _state_anew(self) -> StreamList:
         """The state, once a hub answers: one that ends is followed by another."""
@@ -176,6 +197,8 @@ class Run:
         if self._machine.stopping:
             return
         self._machine.stopping = True
+        for mark in self._marks.values():
+            mark.set()
         await asyncio.gather(*(self._end(one) for one in tuple(self._processes)))
         if self._over.done():
             return
@@ -199,7 +222,7 @@ class Run:
 
     def _look_whether_over(self) -> None:
         machine = self._machine
-        if machine.stopping or machine.workers or self._over.done():
+        if machine.stopping or machine.workers or self._marks or self._over.done():
             return
         if machine.complete:
             self._over.set_result(COMPLETE)
@@ -214,7 +237,10 @@ class Run:
                 self._task(self._end(action.stream_id))
             case LookStalled():
                 self._task(self._look_stalled(action))
+            case ReadState():
+                self._task(self._read_state(action.stream_id))
             case AskForHelp():
+                self._marks[action.stream_id] = asyncio.Event()
                 self._task(self._ask_for_help(action))
             case Tell():
                 self._tell(action)
@@ -231,6 +257,8 @@ class Run:
                 reason = told.text or track.reason
                 self._say("blocked", stream_id, f"is blocked: {reason}", reason=reason)
                 self._task(self._hands.notices.blocked(stream_id, reason))
+                if (mark := self._marks.get(stream_id)) is not None:
+                    mark.set()
             case "unblocked":
                 self._say("unblocked", stream_id, "is not blocked any more")
             case "exited":
@@ -370,8 +398,18 @@ class Run:
             if task is not None:
                 text = f"goes on after: task-copilot update {task} --status pending"
                 self._say("marked", stream_id, text, taskId=task)
-            if self._over.done():  # nobody waits for the event that says so
-                await self._hands.notices.blocked(stream_id, action.reason)
+                await self._mark_seen(stream_id, action.reason)
+        del self._marks[stream_id]
+        self._settle()
+
+    async def _mark_seen(self, stream_id: str, reason: str) -> None:
+        """Returns when the event of the mark has come, by which a person is told; where it does
+        not come, they are told without."""
+        try:
+            async with asyncio.timeout(MARK_SECONDS):
+                await self._marks[stream_id].wait()
+        except TimeoutError:
+            await self._hands.notices.blocked(stream_id, reason)
 
     async def _take_over(self) -> None:
         """Finds the workers of an earlier run."""
@@ -409,7 +447,12 @@ class Run:
     # --- small things ---
 
     def _say(self, kind: str, stream_id: str | None, text: str, **fields: Any) -> None:
-        self._reporter.happened(kind, stream_id, text, **fields)
+        try:
+            self._reporter.happened(kind, stream_id, text, **fields)
+        except BrokenPipeError as error:  # of which click makes a quiet end
+            self._fail(error)
+        except OSError as error:
+            self._fail(Refusal(f"Its output cannot be written any more: {error.strerror}."))
 
     def _now(self) -> float:
         return self._loop.time()

@@ -87,6 +87,20 @@ class Worktrees:
         present = _git(folder, "branch", "--show-current") or "no branch"
         if present != branch:
             raise GitFailed(f"{folder} is on {present}, not on {branch}. Check that branch out.")
+        if _is_half_made(folder):
+            raise GitFailed(
+                f"{folder} is being made, or was left half made by a git that was killed: then "
+                f"'git worktree remove -ff {folder}' makes room for a new one."
+            )
+
+
+def _is_half_made(folder: Path) -> bool:
+    """Whether git has not checked out all of a worktree: it locks it until then."""
+    lock = Path(_git(folder, "rev-parse", "--path-format=absolute", "--git-dir")) / "locked"
+    try:
+        return lock.read_text(errors="replace").strip() == "initializing"
+    except FileNotFoundError:
+        return False
 
 
 def _has_branch(repository: Path, branch: str) -> bool:

@@ -69,7 +69,7 @@ class Around:
                 yield item
 
     async def streams(self, **_: object) -> StreamList:
-        found = self.states.pop(0)
+        found = self.states.pop(0) if self.states else state(seq=0)
         if isinstance(found, Exception):
             raise found
         return found

@@ -1,7 +1,7 @@
 """When workers are started, ended and given up: the rules of a run, without clock and process."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -12,12 +12,14 @@ from task_copilot.orchestrator.machine import (
     End,
     LookStalled,
     Machine,
+    ReadState,
     Rules,
     Start,
     Tell,
     Worker,
 )
 
+A = TypeVar("A")
 JUDGE, STALL, LINGER = 0.5, 600.0, 30.0
 
 
@@ -31,6 +33,14 @@ class Play:
         self.machine.load(rows, self.now)
 
     def settle(self) -> list[Action]:
+        """What is done now; the state that a judgement needs is read at once."""
+        found = self.settle_unread()
+        for asked in of(ReadState, found):
+            self.machine.judged(asked.stream_id, self.now)
+            found += self.settle_unread()
+        return [one for one in found if not isinstance(one, ReadState)]
+
+    def settle_unread(self) -> list[Action]:
         found = self.machine.settle(self.now)
         deadline = self.machine.deadline()
         assert deadline is None or deadline > self.now, "it would go round and round"
@@ -89,7 +99,7 @@ def told(actions: Iterable[Action], kind: str) -> list[tuple[str, str]]:
     ]
 
 
-def of(kind: type[Action], actions: Iterable[Action]) -> list[Action]:
+def of(kind: type[A], actions: Iterable[Action]) -> list[A]:
     return [one for one in actions if isinstance(one, kind)]
 
 
@@ -654,6 +664,37 @@ def test_what_happened_while_nobody_looked_is_told_only_if_it_still_holds() -> N
     play.machine.missed("task.created", {"streamId": None})
     assert told(play.settle(), "blocked") == [("A", "then")]
     assert play.machine.tracks["A"].stream.blocked == 1
+
+
+# --- where events do not come, as while the hub is away ---
+
+
+def test_a_worker_has_not_failed_where_the_state_that_is_read_shows_its_work() -> None:
+    play = Play(row("A", pending=1), row("B", "A", pending=1))
+    play.starts()
+    play.exits("A")
+    play.passes(JUDGE)
+    assert play.settle_unread() == [ReadState("A")]
+    play.passes(60.0)
+    assert play.settle_unread() == [], "nothing is decided before it is read"
+    assert (play.stage("A"), play.machine.deadline()) == ("retrying", None)
+    play.machine.load([row("A", completed=1), row("B", "A", pending=1)], play.now, told=True)
+    play.machine.judged("A", play.now)
+    assert told(acts := play.settle_unread(), "completed") == [("A", "")]
+    assert of(Start, acts) == [Start("B", 1)]
+    assert play.machine.tracks["A"].failures == 0
+
+
+def test_a_stream_that_the_state_shows_as_blocked_waits_for_a_person() -> None:
+    play = Play(row("A", pending=1))
+    play.starts()
+    play.exits("A")
+    play.passes(JUDGE)
+    assert play.settle_unread() == [ReadState("A")]
+    play.machine.load([row("A", blocked=1, reason="no key")], play.now, told=True)
+    play.machine.judged("A", play.now)
+    assert told(play.settle_unread(), "blocked") == [("A", "no key")]
+    assert (play.stage("A"), play.machine.tracks["A"].failures) == ("blocked", 0)
 
 
 # --- what a run is about ---

@@ -25,6 +25,7 @@ from task_copilot.orchestrator.machine import (
     End,
     LookStalled,
     Machine,
+    ReadState,
     Rules,
     Start,
     Worker,
@@ -93,6 +94,7 @@ class Around(RuleBasedStateMachine):
         self.running: dict[str, int] = {}
         self.asked: set[str] = set()
         self.looking: list[LookStalled] = []
+        self.unread: list[str] = []
         self.launches: dict[str, tuple[int, int]] = {}
         self.machine = Machine(self.numbers)
         self._load()
@@ -103,6 +105,14 @@ class Around(RuleBasedStateMachine):
         self.coming.clear()
         rows = [tasks.row(name) for name, tasks in self.tasks.items()]
         self.machine.load(rows, self.now, told=told)
+        self._settle()
+
+    @precondition(lambda self: self.unread)
+    @rule()
+    def the_state_is_read(self) -> None:
+        stream_id = self.unread.pop(0)
+        self._load(told=True)
+        self.machine.judged(stream_id, self.now)
         self._settle()
 
     def _settle(self) -> None:
@@ -118,6 +128,8 @@ class Around(RuleBasedStateMachine):
                 self.looking.append(action)
             elif isinstance(action, AskForHelp):
                 self._block(action.stream_id)
+            elif isinstance(action, ReadState):
+                self.unread.append(action.stream_id)
         if any(isinstance(one, Start) for one in found):
             tracks = self.machine.tracks.values()
             working = [one for one in tracks if one.worker and is_open(one.stream)]
@@ -250,6 +262,7 @@ class Around(RuleBasedStateMachine):
                 self.running[name] = launch
         self.starting.clear()
         self.looking.clear()
+        self.unread.clear()
         self.asked.clear()
         self.machine = Machine(self.numbers)
         self.coming.clear()
@@ -302,6 +315,8 @@ class Around(RuleBasedStateMachine):
             self._ends(name)
         while self.coming:
             self.an_event_comes()
+        while self.unread:
+            self.the_state_is_read()
         self.the_clock_reaches_the_deadline()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from nasty import HARMFUL, READABLE
 from orchestrating import row
-from task_copilot.orchestrator.machine import AskForHelp, Machine, Rules, Worker
+from task_copilot.orchestrator.machine import AskForHelp, Machine, ReadState, Rules, Worker
 from task_copilot.orchestrator.plan import plan, stream_of
 from task_copilot.orchestrator.reporting import (
     JsonReporter,
@@ -48,6 +48,8 @@ def busy() -> Machine:
         found.started(stream_id, pid, 1.0)
     found.rules = Rules(max_parallel=1, retries=0)
     found.exited("Helpless", "exit code 3", 2.0)
+    assert found.settle(10.0)[-1] == ReadState("Helpless")
+    found.judged("Helpless", 10.0)
     assert any(isinstance(one, AskForHelp) for one in found.settle(10.0))
     return found
 
