@@ -31,6 +31,7 @@ def failing(tx: Transaction) -> None:
     raise InvalidInput("no")
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_operations_of_one_commit_have_one_number_after_the_other(world: World) -> None:
     waiting = deque(creation(world) for _ in range(10))
     outcomes, rows = world.database.committer.commit(waiting)
@@ -39,6 +40,7 @@ def test_operations_of_one_commit_have_one_number_after_the_other(world: World) 
     assert not waiting
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_an_operation_that_fails_undoes_itself_and_nothing_else(world: World) -> None:
     waiting = deque([creation(world, "a"), failing, creation(world, "b")])
     outcomes, rows = world.database.committer.commit(waiting)
@@ -47,10 +49,8 @@ def test_an_operation_that_fails_undoes_itself_and_nothing_else(world: World) ->
     assert [row["title"] for row in table(world.database, "tasks")] == ["a", "b"]
 
 
-def test_a_commit_takes_at_most_a_hundred_operations(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(committer_module, "MAX_SECONDS", 60.0)
+@pytest.mark.usefixtures("unhurried")
+def test_a_commit_takes_at_most_a_hundred_operations(world: World) -> None:
     waiting = deque(creation(world) for _ in range(130))
     outcomes, _rows = world.database.committer.commit(waiting)
     assert (len(outcomes), len(waiting)) == (100, 30)

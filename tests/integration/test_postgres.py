@@ -187,6 +187,7 @@ def test_a_lock_that_is_kept_fails_after_the_wait_and_writes_nothing(
     close(database)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_an_error_of_sql_undoes_its_operation_and_leaves_the_others(world: World) -> None:
     def broken(tx: Transaction) -> None:
         tx.connection.execute(text("SELECT nonsense"))
@@ -205,20 +206,20 @@ def test_a_process_that_stops_in_the_middle_lets_the_others_go_on(
     monkeypatch.setattr(dialect, "IDLE_SECONDS", 1)
     stopped, going_on = database_at(url), database_at(url)
     world, other = World(stopped, "a"), World(going_on, "b")
-    resume = threading.Event()
+    begun, resume = threading.Event(), threading.Event()
     attempts: list[int] = []
 
     def stops(tx: Transaction) -> Any:
         attempts.append(1)
         made = creating(world, "late")(tx)
+        begun.set()
         if len(attempts) == 1:
             resume.wait(LIMIT_SECONDS)
         return made
 
     thread = threading.Thread(target=lambda: stopped.write_now(stops))
     thread.start()
-    while not attempts:
-        time.sleep(0.001)
+    assert begun.wait(LIMIT_SECONDS)
     other.task("in time")
     resume.set()
     thread.join(LIMIT_SECONDS)
@@ -240,6 +241,7 @@ def test_a_connection_that_was_cut_is_made_again(world: World, url: str) -> None
     assert titles(world) == ["before", "after"]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_an_operation_that_is_cut_off_is_carried_out_once(world: World, url: str) -> None:
     attempts: list[int] = []
 
