@@ -74,8 +74,12 @@ class AnnouncedFile:
             os.close(descriptor)
 
 
-def verify(database: Database[LogRow], path: Path) -> str | None:
+def verify(database: Database[LogRow], path: Path, *, shared: bool = False) -> str | None:
     """Gives the log a new epoch where listeners have had what it does not hold. Blocking.
+
+    In a database that is `shared` between machines, each of which remembers what it has
+    announced, another epoch than the remembered one is that of whoever was first to find this
+    out: it is taken over. A file with another epoch is another file.
 
     Returns what was found, as a sentence for the user; None where all is as it was left.
     Raises StorageError.
@@ -87,7 +91,7 @@ def verify(database: Database[LogRow], path: Path) -> str | None:
         announced = file.read()
         if _agree(announced, database.read_now(log.state)):
             return None
-        return database.in_transaction(lambda connection: _settle(connection, file))
+        return database.in_transaction(lambda c: _settle(c, file, shared=shared))
     except (OSError, StorageReadOnly) as error:
         _report(announced, path, error)
         return None
@@ -134,7 +138,7 @@ def _agree(announced: LogState | None, state: LogState) -> bool:
     return announced is not None and announced.epoch == state.epoch and announced.head <= state.head
 
 
-def _settle(connection: Connection, file: AnnouncedFile) -> str | None:
+def _settle(connection: Connection, file: AnnouncedFile, *, shared: bool) -> str | None:
     """Once more, with the lock: nobody else commits or begins an epoch meanwhile.
 
     The file is written before the commit. Between the two it differs from the log, and who
@@ -145,12 +149,13 @@ def _settle(connection: Connection, file: AnnouncedFile) -> str | None:
     if _agree(announced, state):
         return None
     new = state
-    if announced is not None:
+    taken_over = shared and announced is not None and announced.epoch != state.epoch
+    if announced is not None and not taken_over:
         new = LogState(secrets.token_hex(EPOCH_BYTES), state.head)
         _BEGIN_EPOCH.run(connection, {"new_epoch": new.epoch})
     # The head under the lock is not below what the hub announces at the same time.
     file.note(new)
-    return None if announced is None else _finding(announced, state)
+    return None if announced is None or taken_over else _finding(announced, state)
 
 
 def _finding(announced: LogState, state: LogState) -> str:

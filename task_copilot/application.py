@@ -17,7 +17,8 @@ from task_copilot.announced import verify
 from task_copilot.clock import Clock, minutes_after
 from task_copilot.database.portions import in_portions
 from task_copilot.database.sqlite import file_of, is_address
-from task_copilot.database.store import Database, Surroundings, open_database, parse_url
+from task_copilot.database.store import Database, Surroundings, open_database
+from task_copilot.database.urls import is_postgres, parse_url
 from task_copilot.database_file import make_private
 from task_copilot.errors import report
 from task_copilot.events import log, retention
@@ -26,7 +27,7 @@ from task_copilot.hub import Hub
 from task_copilot.leader import held
 from task_copilot.places import Places
 from task_copilot.private import NotPrivate
-from task_copilot.settings import Settings
+from task_copilot.settings import DEFAULT_PORT, Settings
 from task_copilot.succession import Succession
 from task_copilot.wakeup import WakeUpSender
 
@@ -45,7 +46,8 @@ class Application:
         self.database = database
         self._settings = settings
         self._clock = clock
-        self._succession = Succession(database, settings, clock, places_of(database.url))
+        places = places_of(database.url, settings.port)
+        self._succession = Succession(database, settings, clock, places)
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         database.on_replaced = self._begin_anew
@@ -128,27 +130,38 @@ class Application:
             await self.database.close(timeout=0.1)
 
 
-def places_of(url: URL) -> Places:
+def places_of(url: URL, port: int = DEFAULT_PORT) -> Places:
     """Where the processes on the database at `url` find each other."""
+    if is_postgres(url):
+        return Places.of_server(url.render_as_string(hide_password=False), port)
     return Places.of(file_of(url))
 
 
 def open_blocking(settings: Settings, clock: Clock) -> Database[LogRow]:
     """The database, its tables up to date; raises StorageError. Blocking."""
     url = parse_url(settings.database_url)
-    places, create = places_of(url), not is_address(url)
-    around: Surroundings[LogRow] = Surroundings(
-        alone=lambda: _alone(places.opening),
-        verify=lambda database: verify(database, places.announced),
-        committed=WakeUpSender(places.runtime).send,
-        make_private=lambda: make_private(file_of(url), create=create),
-    )
+    places = places_of(url, settings.port)
     return open_database(
         settings.database_url,
         number=log.number,
         durability=settings.durability,
         clock=clock,
-        surroundings=around,
+        surroundings=_of_server(places) if is_postgres(url) else _of_file(url, places),
+    )
+
+
+def _of_server(places: Places) -> Surroundings[LogRow]:
+    """Around a database that others serve too: it wakes them, and keeps itself."""
+    return Surroundings(verify=lambda database: verify(database, places.announced, shared=True))
+
+
+def _of_file(url: URL, places: Places) -> Surroundings[LogRow]:
+    create = not is_address(url)
+    return Surroundings(
+        alone=lambda: _alone(places.opening),
+        verify=lambda database: verify(database, places.announced),
+        committed=WakeUpSender(places.runtime).send,
+        make_private=lambda: make_private(file_of(url), create=create),
     )
 
 

@@ -93,7 +93,6 @@ _SUPERFLUOUS = Prepared(
     select(checkpoints.c.id, checkpoints.c.sequence, checkpoints.c.expires_at)
     .where(checkpoints.c.task_id == bindparam("task"))
     .order_by(checkpoints.c.id.desc())
-    .limit(-1)
     .offset(bindparam("kept"))
 )
 _DELETE = Prepared(delete(checkpoints).where(checkpoints.c.id == bindparam("checkpoint")))
@@ -126,7 +125,7 @@ _EXPIRED = Prepared(
     .join(tasks_table, tasks_table.c.id == checkpoints.c.task_id)
     .join(workspaces, workspaces.c.id == tasks_table.c.workspace_id)
     .where(checkpoints.c.expires_at <= bindparam("now"))
-    .order_by(checkpoints.c.expires_at)
+    .order_by(checkpoints.c.expires_at, checkpoints.c.id)
     .limit(bindparam("count"))
 )
 

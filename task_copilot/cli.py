@@ -188,10 +188,12 @@ def _load() -> launch.Serve:
 
 
 def _welcome(settings: Settings) -> None:
-    from sqlalchemy import make_url
+    from task_copilot.database.urls import welcome
 
-    shown = make_url(settings.database_url).render_as_string()
     text = WELCOME.format(
-        version=__version__, host=settings.host, port=settings.port, database_url=shown
+        version=__version__,
+        host=settings.host,
+        port=settings.port,
+        database_url=welcome(settings.database_url),
     )
     click.echo(text, err=True)

@@ -6,6 +6,8 @@
     └── StorageError        the database cannot do it now; nothing was written
         ├── StorageBusy     other processes held the write lock for too long
         ├── StorageReadOnly the database may be read only
+        ├── StorageUnreachable  the server of the database does not answer
+        ├── OutcomeUnknown  it went away while it was writing; perhaps it has written
         └── SchemaMismatch  the database belongs to another version of the program
 
 A message is one or two short sentences for the person or agent who can mend it, without
@@ -47,6 +49,19 @@ class StorageBusy(StorageError):
 
 class StorageReadOnly(StorageError):
     """The database may be read and not written."""
+
+
+class StorageUnreachable(StorageError):
+    """The server of the database does not answer. Nothing was written."""
+
+    code = "STORAGE_UNREACHABLE"
+
+
+class OutcomeUnknown(StorageError):
+    """The server of the database went away during a commit, and does not say what became of
+    it: the one failure after which something may be written."""
+
+    code = "OUTCOME_UNKNOWN"
 
 
 class SchemaMismatch(StorageError):

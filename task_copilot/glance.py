@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, cast, func, select
 
 from task_copilot import overview, stream_queries
 from task_copilot.database.tables import streams, tasks, workspaces
+from task_copilot.database.types import Integer
 from task_copilot.stream_queries import StreamFound
 
 STREAMS_SHOWN = 1_000
@@ -115,9 +116,7 @@ def present(connection: Connection, wanted: Wanted, now: str) -> Glance:
 def _counts(connection: Connection, wanted: Wanted) -> dict[str, int]:
     """How many tasks of each status there are, in the streams that are shown or in none."""
     in_streams = _of_workspace(
-        select(*(func.coalesce(func.sum(streams.c[status]), 0) for status in COUNTED)).join_from(
-            streams, workspaces
-        ),
+        select(*(_sum(streams.c[status]) for status in COUNTED)).join_from(streams, workspaces),
         wanted,
     )
     if not wanted.archived:
@@ -130,6 +129,11 @@ def _counts(connection: Connection, wanted: Wanted) -> dict[str, int]:
     for status, count in connection.execute(in_none.group_by(tasks.c.status)):
         found[status] += count
     return found
+
+
+def _sum(column: ColumnElement[int]) -> ColumnElement[Any]:
+    # A sum of 64-bit numbers may be no whole number to a database; nobody has that many tasks.
+    return cast(func.coalesce(func.sum(column), 0), Integer)
 
 
 def _of_workspace(query: Select[Any], wanted: Wanted) -> Select[Any]:

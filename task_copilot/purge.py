@@ -5,9 +5,9 @@ workspace go with its rows, those that stay move together in their order, and th
 new epoch: no listener's cursor is taken for a place in the new numbering.
 """
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
 
-from task_copilot.database import tables
+from task_copilot.database import portable, tables
 from task_copilot.events import log
 from task_copilot.events.log import LogState
 from task_copilot.workspaces import Workspace
@@ -28,7 +28,7 @@ def contents(connection: Connection, workspace: Workspace) -> dict[str, int]:
 def _parts(workspace: Workspace) -> list[tuple[Table, ColumnElement[bool]]]:
     """What belongs to a workspace, so that no row names one that went before it."""
     its_tasks = select(_TASKS.c.id).where(_TASKS.c.workspace_id == workspace.id)
-    events = func.json_extract(tables.events.c.payload, "$.workspace") == workspace.name
+    events = portable.json_text(tables.events.c.payload, "workspace") == workspace.name
     return [
         (tables.requests, tables.requests.c.workspace_id == workspace.id),
         (tables.checkpoints, tables.checkpoints.c.task_id.in_(its_tasks)),
@@ -44,7 +44,7 @@ def purge(connection: Connection, workspace: Workspace, epoch: str) -> LogState:
 
     Numbers of tasks and checkpoints are not given again.
     """
-    connection.execute(text("PRAGMA defer_foreign_keys=ON"))  # subtasks name their parents
+    portable.defer_foreign_keys(connection)  # subtasks name their parents
     oldest = connection.execute(select(func.min(tables.events.c.seq))).scalar()
     for each, condition in _parts(workspace):
         connection.execute(delete(each).where(condition))

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from task_copilot.places import Places
 from task_copilot.private import read_own, replace_private
 
 SERVICE = "task-copilot"
@@ -44,6 +45,18 @@ def write(path: Path, record: HubRecord) -> None:
     fields = {_NAMES.get(name, name): value for name, value in asdict(record).items()}
     text = json.dumps({"service": SERVICE, **fields}, indent=1) + "\n"
     replace_private(path, text.encode())
+
+
+def records(places: Places) -> list[HubRecord]:
+    """Those of the hubs of a database, of our own port first: those that serve, or where none
+    does, what the last ones have left."""
+    found = [record for path in places.runtime_files() if (record := read(path)) is not None]
+    return [record for record in found if record.url is not None] or found
+
+
+def record_of(places: Places) -> HubRecord | None:
+    """The first of `records`."""
+    return next(iter(records(places)), None)
 
 
 def read(path: Path) -> HubRecord | None:

@@ -14,6 +14,8 @@ import platformdirs
 
 ENVIRONMENT_PREFIX = "TASK_COPILOT_"
 
+DEFAULT_PORT = 9090
+
 URL_VARIABLE = "TASK_COPILOT_URL"
 """Where clients and the reading commands find a hub, instead of looking for one."""
 
@@ -63,14 +65,15 @@ class Settings:
 
     database_url: str = setting(
         default_database_url,
-        "Database that all sessions share.",
+        "Database that all sessions share: a SQLite file, or for sessions on several machines "
+        "postgresql+psycopg://USER@HOST/DATABASE.",
     )
     host: str = setting(
         "127.0.0.1",
         "Address on which events and HTTP are served; one that other machines reach needs "
         "--auth required and TLS.",
     )
-    port: int = setting(9090, "Port for events and HTTP.", minimum=1, maximum=65535)
+    port: int = setting(DEFAULT_PORT, "Port for events and HTTP.", minimum=1, maximum=65535)
     workspace: str | None = setting(
         None, "Folder or name of the workspace. [default: the git repository of the folder]"
     )

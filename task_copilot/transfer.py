@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, text, update
+from sqlalchemy import Connection, Table, func, insert, select, update
 
 from task_copilot import jsontext
-from task_copilot.database import tables
+from task_copilot.database import portable, tables
 from task_copilot.database.tables import SCHEMA_VERSION
 from task_copilot.errors import InvalidInput
 from task_copilot.events import log
@@ -22,8 +22,10 @@ FORMAT = "task-copilot-export"
 VERSION = 1
 ROWS_AT_ONCE = 500
 
-_COUNTED = ("tasks", "checkpoints")
+_NUMBERED = (tables.tasks, tables.checkpoints)
 """Tables whose numbers are never given twice, also after the newest row is gone."""
+
+_COUNTED = tuple(each.name for each in _NUMBERED)
 
 
 def lines(connection: Connection, now: str) -> Iterator[str]:
@@ -50,9 +52,7 @@ def lines(connection: Connection, now: str) -> Iterator[str]:
 
 def numbers(connection: Connection) -> dict[str, int]:
     """The newest number that each counted table has ever given; 0 for none."""
-    query = text("SELECT name, seq FROM sqlite_sequence")
-    given = {name: seq for name, seq in connection.execute(query)}  # noqa: C416 - a Row
-    return {name: given.get(name, 0) for name in _COUNTED}
+    return {each.name: portable.newest_number(connection, each) for each in _NUMBERED}
 
 
 def row_counts(connection: Connection) -> dict[str, int]:
@@ -70,7 +70,7 @@ def load(connection: Connection, given: Iterable[str]) -> LogState:
     transaction must not be committed.
     """
     require_empty(connection)
-    connection.execute(text("PRAGMA defer_foreign_keys=ON"))
+    portable.defer_foreign_keys(connection)
     source = iter(given)
     header = _header(next(source, ""))
     found = Counter[str]()
@@ -96,8 +96,7 @@ def require_empty(connection: Connection) -> None:
     if filled or log.state(connection).head:
         raise InvalidInput(
             f"The database is not empty: it has {', '.join(filled) or 'had events'}. Nothing was "
-            "changed; import into a new one: task-copilot --database-url sqlite:////path/new.db "
-            "import FILE"
+            "changed; import into a new one: task-copilot --database-url URL import FILE"
         )
 
 
@@ -146,12 +145,11 @@ def _insert(
 
 def _finish(connection: Connection, header: dict[str, Any], state: LogState) -> None:
     connection.execute(update(tables.log).values(epoch=state.epoch, head=state.head))
+    portable.count_given(connection, tables.workspaces)
     for name, given in numbers(connection).items():
         wanted = max(given, header["numbers"][name])
         if wanted:
-            values = {"name": name, "seq": wanted}
-            connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), values)
-            connection.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :seq)"), values)
+            portable.set_number(connection, BY_NAME[name], wanted)
 
 
 def _check_whole(
@@ -173,8 +171,10 @@ def _check_whole(
 
 
 def _missing_rows(connection: Connection) -> str | None:
-    row = connection.execute(text("PRAGMA foreign_key_check")).first()
-    return None if row is None else f"a row of {row[0]} names one of {row[2]} that is not there"
+    for each in TABLES:
+        if (target := portable.missing_reference(connection, each)) is not None:
+            return f"a row of {each.name} names one of {target} that is not there"
+    return None
 
 
 def _broken_log(connection: Connection, state: LogState) -> str | None:

@@ -1,15 +1,44 @@
 """In CI every test has to run: one that is skipped or expected to fail fails the whole run."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from _pytest.nodeid import coerce_node_id
+
+import postgres
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _data_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps what is opened in this process out of the user's own data directory."""
     os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server, started when a test first asks for it."""
+    with postgres.running() as server:
+        yield server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What a test says of a database holds for each kind, unless it says that it is of one."""
+    only = metafunc.definition.get_closest_marker("sqlite_only") is not None
+    if "database_url" in metafunc.fixturenames and not only:
+        metafunc.parametrize("database_url", ("sqlite", "postgres"), indirect=True)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a new database, of each kind in turn."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path / 'tasks.db'}"
+        return
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    with server.database() as url:
+        yield url
 
 
 _NOT_RUN = pytest.StashKey[list[str]]()

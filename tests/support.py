@@ -22,11 +22,22 @@ T = TypeVar("T")
 
 
 def database_at(
-    folder: Path, clock: Callable[[], str] = system_clock, durability: str = "normal"
+    place: Path | str, clock: Callable[[], str] = system_clock, durability: str = "normal"
 ) -> Database[LogRow]:
-    """A database in `folder`, as the server opens it."""
-    url = f"sqlite:///{folder / 'tasks.db'}"
+    """The database of a URL, or a SQLite file in a folder, as the server opens it."""
+    url = place if isinstance(place, str) else f"sqlite:///{place / 'tasks.db'}"
     return open_database(url, number=log.number, durability=durability, clock=clock)
+
+
+def close(database: Database[LogRow]) -> None:
+    """Lets go of a database that was not started."""
+    database.committer.close()
+    database.engine.close()
+
+
+def url_of(database: Database[LogRow]) -> str:
+    """The URL of a database, with which another one can be opened."""
+    return database.url.render_as_string(hide_password=False)
 
 
 class World:
@@ -61,7 +72,7 @@ def events_of(database: Database[LogRow]) -> list[dict[str, Any]]:
 
 def table(database: Database[LogRow], name: str) -> list[dict[str, Any]]:
     """The rows of a table."""
-    query = text(f"SELECT * FROM {name}")  # noqa: S608 - a name from the tests themselves
+    query = text(f"SELECT * FROM {name} ORDER BY 1, 2")  # noqa: S608 - a name from the tests themselves
     return database.read_now(lambda c: [dict(row) for row in c.execute(query).mappings()])
 
 

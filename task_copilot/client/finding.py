@@ -7,8 +7,7 @@ whenever a connection has ended.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -19,8 +18,8 @@ from task_copilot.client.errors import HubUnavailable, NotFound, RequestRefused
 from task_copilot.client.model import Json
 from task_copilot.client.options import DEFAULT_ADDRESS, checked_address
 from task_copilot.credentials import is_loopback
-from task_copilot.places import Places
-from task_copilot.settings import URL_VARIABLE, default_database_url
+from task_copilot.places import Places, places_of
+from task_copilot.settings import DEFAULT_PORT, URL_VARIABLE, default_database_url
 
 SHOWN_CHARACTERS = 300
 HTTPS_PORT = 443
@@ -64,24 +63,26 @@ def candidates(
             return (_named(checked_address(address), environment),)
         except ValueError as error:
             raise HubUnavailable(f"{URL_VARIABLE}: {error}") from None
-    record = runtime.read(_runtime_file(environment))
-    if record is None:
+    records = runtime.records(_places(environment))
+    if not records:
         return (Candidate(DEFAULT_ADDRESS),)
     # A hub that was killed leaves its address behind: who is there now, or on the usual port, may
     # be the hub of another database.
-    default = Candidate(DEFAULT_ADDRESS, record.epoch)
-    if record.url is None or record.url == DEFAULT_ADDRESS:
-        return (default,)
-    return Candidate(record.url, record.epoch, record.certificate), default
+    found = [
+        Candidate(record.url, record.epoch, record.certificate)
+        for record in records
+        if record.url is not None and record.url != DEFAULT_ADDRESS
+    ]
+    return *found, Candidate(DEFAULT_ADDRESS, records[0].epoch)
 
 
 def _named(address: str, environment: Mapping[str, str]) -> Candidate:
     """An address that the user gave; its certificate is known where it is the hub of the user's
     own files."""
     if address.startswith("https:") and is_loopback(address):
-        record = runtime.read(_runtime_file(environment))
-        if record is not None and _port(address) == record.port:
-            return Candidate(address, certificate=record.certificate)
+        for record in runtime.records(_places(environment)):
+            if _port(address) == record.port:
+                return Candidate(address, certificate=record.certificate)
     return Candidate(address)
 
 
@@ -89,12 +90,10 @@ def _port(address: str) -> int:
     return urlsplit(address).port or HTTPS_PORT
 
 
-def _runtime_file(environment: Mapping[str, str]) -> Path:
+def _places(environment: Mapping[str, str]) -> Places:
     url = environment.get("TASK_COPILOT_DATABASE_URL") or default_database_url()
-    name = url.partition(":///")[2].partition("?")[0]
-    if name.startswith("file:"):  # SQLite's own kind of address
-        name = unquote(urlsplit(name).path)
-    return Places.of(Path(name).absolute()).runtime
+    port = environment.get("TASK_COPILOT_PORT") or ""
+    return places_of(url, int(port) if port.isdecimal() else DEFAULT_PORT)
 
 
 async def find(door: Door, given: str | None) -> Hub:

@@ -15,7 +15,7 @@ import click
 from task_copilot import runtime
 from task_copilot.bearer import UNAUTHORIZED, Given, OwnToken, given_token, refusal_of
 from task_copilot.client.tls import tls_reason
-from task_copilot.commands.common import ACTOR, Refusal, file_of_database, refusals
+from task_copilot.commands.common import ACTOR, Refusal, places_of_database, refusals
 from task_copilot.credentials import (
     CHALLENGE_HEADER,
     PROOF_HEADER,
@@ -24,7 +24,6 @@ from task_copilot.credentials import (
     token_path,
 )
 from task_copilot.errors import TaskCopilotError
-from task_copilot.places import Places
 from task_copilot.settings import CA_FILE_VARIABLE, TOKEN_VARIABLE, URL_VARIABLE, Settings
 
 PROBE_SECONDS = 1.0
@@ -125,7 +124,7 @@ def found_hub(settings: Settings, record: runtime.HubRecord) -> HubAt:
 
 def _record(settings: Settings) -> runtime.HubRecord | None:
     with contextlib.suppress(TaskCopilotError):  # it is about a database that is not asked
-        return runtime.read(Places.of(file_of_database(settings)).runtime)
+        return runtime.record_of(places_of_database(settings))
     return None
 
 

@@ -3,12 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from task_copilot import clock
-from task_copilot.commands.check_machine import is_no_project
+from task_copilot.commands.check_contents import contents
 from task_copilot.commands.findings import Finding, note, ok, wrong
 from task_copilot.database import sqlite
 from task_copilot.database.tables import SCHEMA_VERSION
@@ -19,10 +17,7 @@ SUBJECT = "database"
 LARGE_LOG_BYTES = 256 * 1024 * 1024
 """A write-ahead log so large is not written back: somebody has been reading for long."""
 
-AHEAD_SECONDS = 60
-"""Clocks of one machine may be set by so much."""
 
-EVENTS_LOOKED_AT = 1_000
 MIB = 1024 * 1024
 WAIT_SECONDS = 5.0
 RESTORE = "End all sessions and restore a backup (docs/operations.md)."
@@ -36,6 +31,9 @@ def database(settings: Settings) -> Iterator[Finding]:
         file = file_of_database(settings)
     except TaskCopilotError as error:
         yield wrong(SUBJECT, str(error), "Correct TASK_COPILOT_DATABASE_URL or --database-url.")
+        return
+    if file is None:
+        yield from on_server(settings)
         return
     if not file.exists():
         yield note(SUBJECT, f"{file} is not there yet; the first session makes it.")
@@ -78,6 +76,28 @@ def reading(file: Path) -> Iterator[Any]:
         yield connection
 
 
+@contextlib.contextmanager
+def opened_to_read(settings: Settings) -> Iterator[Any]:
+    """A driver's connection to a database of either kind that is there."""
+    from task_copilot.commands.common import file_of_database
+
+    with contextlib.ExitStack() as stack:
+        file = file_of_database(settings)
+        if file is None:
+            from task_copilot.commands.check_server import connected
+
+            yield stack.enter_context(connected(settings))
+        else:
+            yield stack.enter_context(reading(file))
+
+
+def on_server(settings: Settings) -> Iterator[Finding]:
+    """A database that is no file."""
+    from task_copilot.commands.check_server import server
+
+    yield from server(settings)
+
+
 def _contents(file: Path, connection: Any) -> Iterator[Finding]:
     if (found := sqlite.quick_check(connection)) is not None:
         yield wrong(SUBJECT, f"{file} is damaged: {found}.", RESTORE)
@@ -88,8 +108,7 @@ def _contents(file: Path, connection: Any) -> Iterator[Finding]:
     if version < SCHEMA_VERSION:
         yield note(SUBJECT, f"The next session brings its tables to version {SCHEMA_VERSION}.")
         return
-    yield from _clock(connection)
-    yield from _workspaces(connection)
+    yield from contents(connection)
 
 
 def _log_file(file: Path, connection: Any) -> Iterator[Finding]:
@@ -108,32 +127,3 @@ def _log_file(file: Path, connection: Any) -> Iterator[Finding]:
 
 def _mebibytes(path: Path) -> str:
     return f"{path.stat().st_size / MIB:,.1f} MiB"
-
-
-def _clock(connection: Any) -> Iterator[Finding]:
-    newest = connection.execute(
-        "SELECT max(timestamp) FROM (SELECT timestamp FROM events ORDER BY seq DESC LIMIT ?)",
-        (EVENTS_LOOKED_AT,),
-    ).fetchone()[0]
-    limit = clock.parse(clock.system_clock()) + timedelta(seconds=AHEAD_SECONDS)
-    if newest is not None and newest > clock.timestamp(limit):
-        yield wrong(
-            "clock",
-            f"The database has events of {newest}, which is still to come.",
-            "Set the clock of this machine. Times that were recorded stay as they are.",
-        )
-    else:
-        yield ok("clock", "no event is of a time still to come")
-
-
-def _workspaces(connection: Any) -> Iterator[Finding]:
-    rows = connection.execute("SELECT name, path FROM workspaces WHERE path IS NOT NULL")
-    for name, path in rows.fetchall():
-        if is_no_project(path):
-            yield wrong(
-                "workspace",
-                f"A server was started in {path}, which is no project; the workspace {name!r} "
-                "holds what was written there.",
-                "Start agents in the folder of a project. If nothing in it is needed: "
-                f"task-copilot purge --workspace {name}",
-            )

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from task_copilot import __version__, ports, runtime
 from task_copilot.commands.asking import SCHEMES, Unreachable, found_hub, health, hub_at
-from task_copilot.commands.check_database import reading
-from task_copilot.commands.common import Refusal, file_of_database
+from task_copilot.commands.check_database import opened_to_read
+from task_copilot.commands.common import Refusal, is_there, places_of_database
 from task_copilot.commands.findings import Finding, note, ok, wrong
 from task_copilot.errors import TaskCopilotError
-from task_copilot.places import Places
 from task_copilot.settings import Settings
 
 LISTENING = "0A"
@@ -24,21 +23,19 @@ PORT_FIELD, STATE_FIELD, INODE_FIELD = 1, 3, 9
 def hub(settings: Settings) -> Iterator[Finding]:
     """Who serves, and who has the port."""
     try:
-        file = file_of_database(settings)
+        places = places_of_database(settings)
     except TaskCopilotError:
         return  # said already
-    record = runtime.read(Places.of(file).runtime)
+    record = runtime.record_of(places)
     serving = None if record is None or record.url is None else record
     if serving is None:
         yield note("hub", "Nobody serves events; a session or task-copilot serve will.")
     else:
-        yield from _hub(settings, serving, Places.of(file).runtime, file)
+        yield from _hub(settings, serving, places.runtime)
     yield from _port(settings, serving)
 
 
-def _hub(
-    settings: Settings, record: runtime.HubRecord, path: Path, file: Path
-) -> Iterator[Finding]:
+def _hub(settings: Settings, record: runtime.HubRecord, path: Path) -> Iterator[Finding]:
     where = f"process {record.pid} on {record.url}"
     try:
         found = health(found_hub(settings, record))
@@ -55,7 +52,7 @@ def _hub(
         problems.append("it asks nobody for a token, though --auth required says so")
     if found.get("version") != __version__:
         problems.append(f"it is version {found.get('version')}, and this is {__version__}")
-    epoch = _stored_epoch(file)
+    epoch = _stored_epoch(settings)
     if epoch is not None and found.get("epoch") != epoch:
         problems.append("it serves another database than the one that stands there now")
     for problem in problems:
@@ -64,12 +61,12 @@ def _hub(
         yield ok("hub", f"{where}, event {found.get('seq')}, listeners: {found.get('clients')}")
 
 
-def _stored_epoch(file: Path) -> str | None:
-    if not file.exists():
-        return None
+def _stored_epoch(settings: Settings) -> str | None:
     # What is wrong with the database is said elsewhere.
-    with contextlib.suppress(Exception), reading(file) as connection:
-        return str(connection.execute("SELECT epoch FROM log").fetchone()[0])
+    with contextlib.suppress(Exception):
+        if is_there(settings):
+            with opened_to_read(settings) as connection:
+                return str(connection.execute("SELECT epoch FROM log").fetchone()[0])
     return None
 
 

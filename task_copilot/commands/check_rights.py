@@ -38,6 +38,8 @@ def rights(settings: Settings) -> Iterator[Finding]:
 
 def _database(settings: Settings) -> list[Path]:
     path = file_of_database(settings)
+    if path is None:  # the server keeps its own
+        return []
     if path.is_symlink() and not path.exists():
         return [path]
     target = path.resolve()

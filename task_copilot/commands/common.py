@@ -11,6 +11,7 @@ import click
 
 from task_copilot import jsontext
 from task_copilot.errors import InvalidInput, NotFound, StorageError, TaskCopilotError
+from task_copilot.places import Places
 from task_copilot.settings import Settings
 from task_copilot.text import escaped, escaped_json
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 ACTOR = "cli"
 """Who acts where the settings name no agent."""
-
-SEVERAL_SESSIONS = (
-    "The database's files may still hold the old bytes until every session on it has ended"
-)
 
 
 class Refusal(click.ClickException):
@@ -63,18 +60,41 @@ def database_of(settings: Settings, *, new: bool = False) -> "Iterator[Database[
             database.read_engine.dispose()
 
 
-def file_of_database(settings: Settings) -> Path:
-    """Where the database's file stands or would stand; raises StorageError."""
+def file_of_database(settings: Settings) -> Path | None:
+    """Where the database's file stands or would stand; None where it is no file. Raises
+    StorageError."""
     from task_copilot.database.sqlite import file_of
-    from task_copilot.database.store import parse_url
+    from task_copilot.database.urls import is_postgres, parse_url
 
-    return file_of(parse_url(settings.database_url))
+    url = parse_url(settings.database_url)
+    return None if is_postgres(url) else file_of(url)
+
+
+def place_of_database(settings: Settings) -> str:
+    """The database as people are told of it; raises StorageError."""
+    from task_copilot.database.urls import parse_url, shown
+
+    return str(file_of_database(settings) or shown(parse_url(settings.database_url)))
+
+
+def places_of_database(settings: Settings) -> Places:
+    """Where its hubs are found; raises StorageError."""
+    file = file_of_database(settings)
+    if file is None:
+        return Places.of_server(settings.database_url, settings.port)
+    return Places.of(file)
+
+
+def is_there(settings: Settings) -> bool:
+    """Whether there is a database; one that is no file says so when it is opened."""
+    file = file_of_database(settings)
+    return file is None or file.exists()
 
 
 def require_database(settings: Settings) -> None:
     """Refuses a file that is not there, which opening would make."""
     file = file_of_database(settings)
-    if not file.exists():
+    if file is not None and not file.exists():
         raise NotFound(
             f"There is no database {file}. Is TASK_COPILOT_DATABASE_URL (--database-url) right?"
         )
@@ -121,11 +141,11 @@ def confirm(command: str, question: str) -> None:
 def scrub(database: "Database[LogRow]") -> None:
     """Removes what is deleted from the bytes of the files too, or says that it is still there."""
     try:
-        clean = database.scrub()
+        left = database.scrub()
     except StorageError as error:
-        raise StorageError(f"{SEVERAL_SESSIONS}, and longer. {error}") from None
-    if not clean:
-        click.echo(f"task-copilot: {SEVERAL_SESSIONS}.", err=True)
+        raise StorageError(f"The database may still hold the old bytes. {error}") from None
+    if left is not None:
+        click.echo(f"task-copilot: {left}.", err=True)
 
 
 def say(line: str, *, err: bool = False, file: Any = None) -> None:

@@ -12,7 +12,9 @@ from task_copilot.commands.common import (
     count,
     database_of,
     file_of_database,
+    is_there,
     json_option,
+    place_of_database,
     refusals,
     tell,
 )
@@ -68,7 +70,7 @@ def export(settings: Settings, file: Path, *, as_json: bool) -> None:
     with database_of(settings) as database, contextlib.ExitStack() as stack:
         begun = file if str(file) == STANDARD else stack.enter_context(new_file(file))
         stream = stack.enter_context(click.open_file(str(begun), "w", encoding="utf-8"))
-        number = database.read_now(lambda connection: _write_lines(connection, stream))
+        number = database.read_once(lambda connection: _write_lines(connection, stream))
     if str(file) != STANDARD:
         tell(f"{file}: {count(number, 'line')}.", as_json=as_json, file=str(file), lines=number)
 
@@ -105,15 +107,15 @@ def import_(settings: Settings, file: Path, *, as_json: bool) -> None:
         database_of(settings, new=True) as database,
         _removed_on_failure(settings, database, new=new),
     ):
-        announced = places_of(database.url).announced
+        announced = places_of(database.url, settings.port).announced
         state = rewrite(database, announced, lambda connection: _load(connection, file))
         rows = database.read_now(row_counts)
     found = ", ".join(f"{number:,} {name}" for name, number in rows.items())
-    place = file_of_database(settings)
+    place = place_of_database(settings)
     tell(
         f"{place}: {found}; epoch {state.epoch}, event {state.head}.",
         as_json=as_json,
-        file=str(place),
+        file=place,
         rows=dict(rows),
         epoch=state.epoch,
         seq=state.head,
@@ -129,7 +131,7 @@ def _load(connection: "Connection", file: Path) -> "LogState":
 
 def _there(settings: Settings) -> bool:
     with refusals():
-        return file_of_database(settings).exists()
+        return is_there(settings)
 
 
 @contextlib.contextmanager
@@ -146,8 +148,8 @@ def _removed_on_failure(
         if new:
             # Where somebody has begun to use it meanwhile, it stays.
             with contextlib.suppress(OSError, TaskCopilotError):
-                file = file_of_database(settings)
-                remove_files(file, lambda: database.alone(transfer.require_empty))
+                if (file := file_of_database(settings)) is not None:
+                    remove_files(file, lambda: database.alone(transfer.require_empty))
         raise
 
 

@@ -209,7 +209,7 @@ class DatabaseLog:
     Every process writes into the database, so nothing is missed however the hubs change.
     """
 
-    def __init__(self, database: "Database[LogRow]", file: "Path") -> None:
+    def __init__(self, database: "Database[LogRow]", file: "Path | None") -> None:
         self._database = database
         self._file = file
 
@@ -274,7 +274,7 @@ class DatabaseLog:
 
     def _read(self, query: Any) -> Any:
         # Where the file is being replaced, a new and empty one would be made in its place.
-        if not self._file.exists():
+        if self._file is not None and not self._file.exists():
             raise Unreachable(f"there is no database {self._file} at this moment")
         try:
             return self._database.read_now(query)

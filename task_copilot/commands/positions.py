@@ -5,11 +5,11 @@ import json
 import re
 
 from task_copilot.client.cursor_file import CursorFile
-from task_copilot.commands.common import Refusal, file_of_database, refusals
+from task_copilot.commands.common import Refusal, places_of_database, refusals
 from task_copilot.commands.event_log import Position
 from task_copilot.commands.files import replace
 from task_copilot.commands.following import Place
-from task_copilot.places import NAME_BYTES, Places
+from task_copilot.places import NAME_BYTES
 from task_copilot.private import private_folder
 from task_copilot.settings import Settings, data_directory
 
@@ -26,8 +26,8 @@ class NamedPosition:
         ending = f"{_digest(place.key)}.cursor-{name}.json"
         if url is None:
             with refusals():
-                runtime = Places.of(file_of_database(settings)).runtime
-            self.path = runtime.with_name(f"{runtime.stem}.{ending}")
+                places = places_of_database(settings)
+            self.path = places.runtime.with_name(f"{places.name}.{ending}")
         else:
             self.path = data_directory() / f"url-{_digest(url.rstrip('/'))}.{ending}"
 

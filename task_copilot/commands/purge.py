@@ -12,11 +12,13 @@ from task_copilot.commands.common import (
     database_of,
     file_of_database,
     json_option,
+    place_of_database,
     say,
     scrub,
     tell,
     workspace_of,
 )
+from task_copilot.errors import InvalidInput
 from task_copilot.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,6 +56,11 @@ def _everything(settings: Settings, *, ask: bool, as_json: bool) -> None:
 
     with database_of(settings) as database:
         file = file_of_database(settings)
+        if file is None:
+            raise InvalidInput(
+                "purge --everything removes the files of SQLite. This database is on a server: "
+                "end all sessions and drop it there, with dropdb NAME. Nothing was changed."
+            )
         _say(f"{file}: everything", database.read_now(row_counts))
         for path in files_of(file):
             say(f"  {path}", err=True)
@@ -73,10 +80,10 @@ def _workspace(settings: Settings, wanted: str, *, ask: bool, as_json: bool) -> 
     with database_of(settings) as database:
         workspace = workspace_of(database, wanted)
         rows = database.read_now(lambda connection: removing.contents(connection, workspace))
-        _say(f"{file_of_database(settings)}: workspace {workspace.name}", rows)
+        _say(f"{place_of_database(settings)}: workspace {workspace.name}", rows)
         if ask:
             confirm("purge", "Remove it for good? Listeners will start anew.")
-        state = _removed(database, workspace)
+        state = _removed(settings, database, workspace)
         tell(
             f"{workspace.name}: removed. The log ends with event {state.head}, "
             f"epoch {state.epoch}.",
@@ -89,13 +96,15 @@ def _workspace(settings: Settings, wanted: str, *, ask: bool, as_json: bool) -> 
         scrub(database)
 
 
-def _removed(database: "Database[LogRow]", workspace: "Workspace") -> "LogState":
+def _removed(
+    settings: Settings, database: "Database[LogRow]", workspace: "Workspace"
+) -> "LogState":
     from task_copilot import purge as removing
     from task_copilot.announced import EPOCH_BYTES, rewrite
     from task_copilot.application import places_of
 
     epoch = secrets.token_hex(EPOCH_BYTES)
-    announced = places_of(database.url).announced
+    announced = places_of(database.url, settings.port).announced
     return rewrite(database, announced, lambda c: removing.purge(c, workspace, epoch))
 
 

@@ -17,7 +17,7 @@ def serve(settings: Settings) -> None:
 
     Settings stand before the command: task-copilot --port 9100 serve
     """
-    from task_copilot.database.store import parse_url
+    from task_copilot.database.urls import parse_url
 
     launch.refuse_what_is_unsafe(settings)
     with refusals():

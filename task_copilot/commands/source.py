@@ -27,9 +27,8 @@ from task_copilot.commands.asking import (
     hub_at,
     reason_of,
 )
-from task_copilot.commands.common import Refusal, database_of, file_of_database, refusals
+from task_copilot.commands.common import Refusal, database_of, places_of_database, refusals
 from task_copilot.errors import NotFound
-from task_copilot.places import Places
 from task_copilot.settings import Settings
 
 if TYPE_CHECKING:
@@ -166,15 +165,16 @@ def named_hub(settings: Settings, url: str) -> HubAt:
 
 
 def living_hub(settings: Settings) -> HubAt | None:
-    """The hub of the database, if its runtime file tells the truth."""
+    """The hub of the database, if a runtime file tells the truth."""
     with refusals():
-        record = runtime.read(Places.of(file_of_database(settings)).runtime)
-    if record is None or record.url is None:
-        return None
-    with contextlib.suppress(Unreachable, Refusal):
-        hub = found_hub(settings, record)
-        if health(replace(hub, anonymous=True)).get("epoch") == record.epoch:
-            return hub
+        records = runtime.records(places_of_database(settings))
+    for record in records:
+        if record.url is None:
+            continue
+        with contextlib.suppress(Unreachable, Refusal):
+            hub = found_hub(settings, record)
+            if health(replace(hub, anonymous=True)).get("epoch") == record.epoch:
+                return hub
     return None
 
 

@@ -12,14 +12,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from task_copilot.clock import Clock
+from task_copilot.database.engine import Engine
+from task_copilot.database.outage import Outages
 from task_copilot.database.transaction import Operation, Transaction
-from task_copilot.errors import StorageError
+from task_copilot.errors import StorageError, StorageUnreachable
 
 MAX_OPERATIONS = 100
 MAX_SECONDS = 0.020
@@ -59,6 +60,15 @@ class CommitTimes:
         return list(zip(bounds, accumulate(self._counts), strict=True))
 
 
+def commit(engine: Engine, driver: Any, *, announce: bool) -> None:
+    """Ends a transaction that may write, also where only the answer to that was lost."""
+    try:
+        engine.commit(driver, announce=announce)
+    except Exception as error:
+        if not engine.was_committed(driver, error):
+            raise
+
+
 class _Undone(Exception):
     """An operation failed in a way that takes the whole transaction with it."""
 
@@ -71,13 +81,11 @@ class Committer(Generic[RowT]):
     """Runs operations on the one writing connection of this process.
 
     `number` is called last in each transaction: it gives the waiting events their place in
-    the log and returns the rows that others may see after the commit. `translate` turns a
-    driver's error into ours. `generation` numbers the files that the database has been
-    in. It is called before and after each transaction: with another number the connection
-    is a new one, and what went into the old file is done again.
-    `dialect` is the module of the database in use, with
-    `begin`, `check_unchanged`, `rows_changed`, `version`, `commit` and `rollback` on the
-    driver's connection.
+    the log and returns the rows that others may see after the commit. `generation` numbers
+    the files that the database has been in. It is called before and after each transaction:
+    with another number the connection is a new one, and what went into the old file is done
+    again. Where the server of the database goes away, a transaction that is certainly not
+    committed is done again as soon as it is back; `outages` says for how long.
     """
 
     def __init__(
@@ -85,47 +93,50 @@ class Committer(Generic[RowT]):
         engine: Engine,
         clock: Clock,
         *,
-        dialect: ModuleType,
         number: Callable[[Transaction], list[RowT]],
-        translate: Callable[[BaseException], BaseException],
+        outages: Outages,
         generation: Callable[[], int] = lambda: 0,
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._dialect: Any = dialect
         self._number = number
-        self._translate = translate
+        self._outages = outages
         self._current_generation = generation
         self._generation = 0
         self._connection: Connection | None = None
         self._seen: tuple[int, int] | None = None
         self.times = CommitTimes()
 
-    def commit(self, waiting: deque[Operation[Any]]) -> tuple[list[Outcome], list[RowT]]:
+    def commit(
+        self, waiting: deque[Operation[Any]], deadline: float | None = None
+    ) -> tuple[list[Outcome], list[RowT]]:
         """Takes operations from the left of `waiting`, as many as one transaction may hold,
         and commits them. Returns their outcomes in order, and the new rows of the log.
         """
+        deadline = self._outages.deadline() if deadline is None else deadline
         taken = [waiting.popleft() for _ in range(min(len(waiting), MAX_OPERATIONS))]
         outcomes: list[Outcome] = []
         try:
-            rows = self._transact(taken, outcomes)
+            rows = self._outages.through(lambda: self._transact(taken, outcomes), deadline)
         except _Undone as failure:
             if isinstance(failure.error, StorageError):
                 self._discard_connection()
             if len(taken) == 1:
                 return [Outcome(error=failure.error)], []
-            return self._one_by_one(taken)
+            return self._one_by_one(taken, deadline)
         except Exception as error:  # noqa: BLE001 - the callers get it
             self._discard_connection()
-            return [Outcome(error=self._translate(error)) for _ in taken], []
+            return [Outcome(error=self._meaning(error)) for _ in taken], []
         waiting.extendleft(reversed(taken[len(outcomes) :]))
         return outcomes, rows
 
-    def _one_by_one(self, taken: list[Operation[Any]]) -> tuple[list[Outcome], list[RowT]]:
+    def _one_by_one(
+        self, taken: list[Operation[Any]], deadline: float
+    ) -> tuple[list[Outcome], list[RowT]]:
         outcomes: list[Outcome] = []
         rows: list[RowT] = []
         for operation in taken:
-            outcome, new = self.commit(deque([operation]))
+            outcome, new = self.commit(deque([operation]), deadline)
             outcomes += outcome
             rows += new
         return outcomes, rows
@@ -134,7 +145,14 @@ class Committer(Generic[RowT]):
         began = time.monotonic()
         while True:
             self._keep_up()
-            transaction, rows = self._attempt(taken, outcomes)
+            try:
+                transaction, rows = self._attempt(taken, outcomes)
+            except Exception as error:
+                if isinstance(meaning := self._meaning(error), StorageUnreachable):
+                    self._discard_connection()
+                    outcomes.clear()
+                    raise meaning from error
+                raise
             if self._current_generation() == self._generation:
                 break
             outcomes.clear()  # they are in a file that nobody will open again
@@ -148,21 +166,28 @@ class Committer(Generic[RowT]):
     ) -> tuple[Transaction, list[RowT]]:
         connection = self.connection
         driver: Any = connection.connection.driver_connection
-        self._dialect.begin(driver)
+        self._engine.begin(driver)
         try:
-            self._dialect.check_unchanged(driver)
+            self._engine.check_unchanged(driver)
             transaction = Transaction(connection, self._clock())
             self._run_all(taken, transaction, outcomes, driver)
             rows = self._number(transaction)
-            self._dialect.commit(driver)
+            commit(self._engine, driver, announce=bool(rows))
         except BaseException:
             with contextlib.suppress(Exception):  # the error that led here says more
-                self._dialect.rollback(driver)
+                self._engine.rollback(driver)
             raise
         finally:
-            if connection.in_transaction():  # SQLAlchemy's own account of it
-                connection.rollback()
+            self._end_account(connection)
         return transaction, rows
+
+    def _end_account(self, connection: Connection) -> None:
+        """SQLAlchemy has one of its own of each transaction."""
+        try:
+            if connection.in_transaction():
+                connection.rollback()
+        except Exception:  # noqa: BLE001 - it is broken, and who needs it has said so
+            self._discard_connection()
 
     def _run_all(
         self,
@@ -178,23 +203,28 @@ class Committer(Generic[RowT]):
                 return
 
     def _run(self, operation: Operation[Any], transaction: Transaction, driver: Any) -> Outcome:
-        written = self._dialect.rows_changed(driver)
+        written = self._engine.rows_changed(driver)
         events, hooks = len(transaction.outbox), len(transaction.after_commit)
         try:
             return Outcome(operation(transaction))
         except Exception as error:
-            meaning = self._translate(error)
-            if self._dialect.rows_changed(driver) != written or isinstance(meaning, StorageError):
+            meaning = self._meaning(error)
+            if self._engine.rows_changed(driver) != written or isinstance(meaning, StorageError):
                 raise _Undone(meaning) from error
             del transaction.outbox[events:], transaction.after_commit[hooks:]
             return Outcome(error=meaning)
+
+    def _meaning(self, error: BaseException) -> BaseException:
+        if isinstance(error, _Undone):
+            return error.error
+        return self._engine.translate(error) or error
 
     def changed_elsewhere(self) -> bool:
         """Whether anyone but this committer has committed since this was last asked."""
         self._keep_up()
         driver: Any = self.connection.connection.driver_connection
         # The number only compares with itself on the same connection.
-        seen, self._seen = self._seen, (id(driver), self._dialect.version(driver))
+        seen, self._seen = self._seen, (id(driver), self._engine.version(driver))
         return seen != self._seen
 
     def _keep_up(self) -> None:
@@ -207,7 +237,7 @@ class Committer(Generic[RowT]):
     def connection(self) -> Connection:
         """The writing connection, opened when it is first needed."""
         if self._connection is None:
-            self._connection = self._engine.connect()
+            self._connection = self._engine.write.connect()
         return self._connection
 
     def _discard_connection(self) -> None:

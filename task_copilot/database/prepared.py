@@ -5,6 +5,7 @@ each time; a change of a task runs five statements while it holds the write lock
 """
 
 import contextlib
+import itertools
 from collections import namedtuple
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,11 @@ from sqlalchemy import Connection
 from sqlalchemy.sql.base import Executable
 
 Parameters = Mapping[str, Any]
+
+ROWS_AT_ONCE = 500
+"""Rows that a server sends ahead of those that were asked for."""
+
+_numbers = itertools.count()
 
 
 class Prepared:
@@ -53,7 +59,7 @@ class Prepared:
     def iterate(self, connection: Connection, parameters: Parameters) -> Generator[Any, None, None]:
         """The rows one by one, for callers that may stop early."""
         compiled = self._for(connection)
-        with contextlib.closing(compiled.execute(connection, parameters)) as cursor:
+        with contextlib.closing(compiled.stream(connection, parameters)) as cursor:
             yield from map(compiled.make_row, cursor)
 
     def first(self, connection: Connection, parameters: Parameters) -> Any:
@@ -90,6 +96,14 @@ class _Compiled:
         if self._order is None:
             return parameters
         return [parameters[name] for name in self._order]
+
+    def stream(self, connection: Connection, parameters: Parameters) -> Any:
+        """A cursor that has its rows as they are asked for, not all at once."""
+        if connection.dialect.name == "sqlite":  # as each of its cursors does
+            return self.execute(connection, parameters)
+        cursor = _driver(connection).cursor(name=f"rows_{next(_numbers)}")
+        cursor.itersize = ROWS_AT_ONCE
+        return cursor.execute(self.text, self.arguments(parameters))
 
     def execute(self, connection: Connection, parameters: Parameters) -> Any:
         return _driver(connection).execute(self.text, self.arguments(parameters))

@@ -12,57 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Connection
+from sqlalchemy import Engine as SqlEngine
 
 from task_copilot.clock import Clock, system_clock
-from task_copilot.database import sqlite
-from task_copilot.database.committer import Committer
-from task_copilot.database.standing import StandingFile
-from task_copilot.database.tables import SCHEMA_VERSION
+from task_copilot.database.committer import Committer, commit
+from task_copilot.database.engine import Engine, Follower
+from task_copilot.database.engines import engine_of
+from task_copilot.database.outage import Outages
 from task_copilot.database.transaction import Operation, Transaction
+from task_copilot.database.urls import parse_url
 from task_copilot.database.writer import Writer
-from task_copilot.errors import StorageError
-from task_copilot.private import make_folder
+from task_copilot.errors import StorageUnreachable
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 RowT = TypeVar("RowT")
 
-
-def parse_url(text: str) -> URL:
-    """The URL of a database that this program can use; raises StorageError otherwise."""
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        raise _no_database_url(text, "it is not a URL") from None
-    if url.drivername not in {"sqlite", "sqlite+pysqlite"} or url.database in _NO_FILES:
-        raise _no_database_url(url.render_as_string(), "it names no SQLite file")
-    return url
-
-
-_NO_FILES = (None, "", ":memory:")
-
-
-def _no_database_url(text: str, reason: str) -> StorageError:
-    return StorageError(
-        f"TASK_COPILOT_DATABASE_URL cannot be {text!r}: {reason}. "
-        "It looks like sqlite:////home/me/tasks.db"
-    )
-
-
-def _make_folder(url: URL) -> None:
-    if sqlite.is_address(url):
-        return  # it is for a file that is there
-    folder = Path(url.database or "").parent
-    try:
-        make_folder(folder)
-    except OSError as error:
-        raise StorageError(
-            f"The folder {folder} of the database cannot be made: {error.strerror}. Set "
-            "TASK_COPILOT_DATABASE_URL to a file in a folder that can be written."
-        ) from None
+READERS = 4
+"""Threads that read; each has a connection of its own."""
 
 
 def _nothing() -> None:
@@ -96,36 +65,43 @@ class Database(Generic[RowT]):
 
     def __init__(
         self,
-        url: URL,
+        engine: Engine,
         *,
-        durability: str,
         clock: Clock,
         number: Callable[[Transaction], list[RowT]],
         surroundings: Surroundings[RowT] | None = None,
     ) -> None:
-        self.url = url
+        self.url = engine.url
         self.generation = 0
         self.on_replaced: Callable[[], None] = _nothing
-        self._file = file = StandingFile(sqlite.file_of(url))
+        self.engine = engine
         self._around: Surroundings[RowT] = surroundings or Surroundings()
         self._opening = threading.RLock()
-        known = file.remember_companions
-        self.write_engine = sqlite.write_engine(url, durability=durability, on_connect=known)
-        self.read_engine = sqlite.read_engine(url, on_connect=known)
+        self._outages = Outages()
         self.committer = Committer(
-            self.write_engine,
+            engine,
             clock,
-            dialect=sqlite,
             number=number,
-            translate=self._translate,
+            outages=self._outages,
             generation=self._present_generation,
         )
-        self._readers = ThreadPoolExecutor(sqlite.READERS, thread_name_prefix="reader")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._writer: Writer[RowT] | None = None
+        self._follower: Follower | None = None
+
+    @property
+    def write_engine(self) -> SqlEngine:
+        """SQLAlchemy's own engine of the writing connections."""
+        return self.engine.write
+
+    @property
+    def read_engine(self) -> SqlEngine:
+        """SQLAlchemy's own engine of the reading connections."""
+        return self.engine.read
 
     def start(self, publish: Callable[[list[RowT]], None]) -> None:
         """Starts the writing thread; `publish` gets each commit's rows in the event loop."""
-        self._writer = Writer(self.committer, publish, self._around.committed)
+        self._writer = Writer(self.committer, publish, self._around.committed, self._outages)
 
     async def write(self, operation: Operation[T]) -> T:
         """Commits `operation` with its events and returns its result.
@@ -137,19 +113,37 @@ class Database(Generic[RowT]):
         return await self._writer.run(operation)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """The result of `query` in one read transaction, so that all of it is of one state."""
+        """The result of `query` in one read transaction, so that all of it is of one state.
+
+        It may run twice: where the connection to the database's server is lost, it is run
+        again on the next one.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self.read_now, query)
+        deadline = self._outages.deadline()  # waiting for a thread counts
+        return await loop.run_in_executor(self._readers, self._read_until, query, deadline)
 
     def read_now(self, query: Callable[[Connection], T]) -> T:
         """`read` for callers outside the event loop."""
+        return self._read_until(query, self._outages.deadline())
+
+    def _read_until(self, query: Callable[[Connection], T], deadline: float) -> T:
+        return self._outages.through(lambda: self.read_once(query), deadline)
+
+    def read_once(self, query: Callable[[Connection], T]) -> T:
+        """`read_now` for a query that must not run twice."""
         generation = self._present_generation()
-        with self._translated(), self.read_engine.connect() as connection:
-            with connection.begin():
-                result = query(connection)
-            if generation != self.generation:
-                connection.invalidate()  # it still has the old file open
-        return result
+        try:
+            with self._translated(), self.read_engine.connect() as connection:
+                try:
+                    with connection.begin():
+                        return query(connection)
+                finally:
+                    # It still has the old file open, or belongs to no pool any more.
+                    if generation != self.generation or self._outages.closed:
+                        connection.invalidate()
+        except StorageUnreachable:
+            self.engine.lost()
+            raise
 
     def write_now(self, operation: Operation[T]) -> T:
         """`write` for callers outside the event loop, one at a time."""
@@ -161,28 +155,30 @@ class Database(Generic[RowT]):
         result: T = outcome.result
         return result
 
-    def in_transaction(
-        self, step: Callable[[Connection], T], *, begin: Callable[[Any], None] = sqlite.begin
-    ) -> T:
+    def in_transaction(self, step: Callable[[Connection], T]) -> T:
         """The result of `step` on a connection of its own, under the write lock. Blocking; for
         what belongs to no operation. Raises StorageError."""
-        with self._translated(), self.write_engine.connect() as connection:
-            driver: Any = connection.connection.driver_connection
-            begin(driver)
-            try:
-                result = step(connection)
-                sqlite.commit(driver)
-            except BaseException:
-                sqlite.rollback(driver)
-                raise
-            return result
+        return self._in_transaction(step, self.engine.begin)
 
     def alone(self, step: Callable[[Connection], T]) -> T:
         """`in_transaction` while nobody else has the database open; raises StorageBusy where
         somebody has."""
         self.read_engine.dispose()
         self.committer.close()
-        return self.in_transaction(step, begin=sqlite.begin_alone)
+        return self._in_transaction(step, self.engine.begin_alone)
+
+    def _in_transaction(self, step: Callable[[Connection], T], begin: Callable[[Any], None]) -> T:
+        with self._translated(), self.write_engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            begin(driver)
+            try:
+                result = step(connection)
+                commit(self.engine, driver, announce=True)
+            except BaseException:
+                with contextlib.suppress(Exception):  # the error that led here says more
+                    self.engine.rollback(driver)
+                raise
+            return result
 
     def copy_into(self, path: Path) -> None:
         """Writes a whole copy of the present state into an empty file. Blocking.
@@ -190,85 +186,76 @@ class Database(Generic[RowT]):
         Raises StorageError where the copy cannot be written or is not sound.
         """
         with self._translated(), self.write_engine.connect() as connection:
-            sqlite.copy_into(connection.connection.driver_connection, path)
+            self.engine.copy_into(connection.connection.driver_connection, path)
 
-    def scrub(self) -> bool:
-        """Removes from the files what was removed from the tables. Blocking; as long as it
+    def scrub(self) -> str | None:
+        """Removes from the disk what was removed from the tables. Blocking; as long as it
         takes to write the database anew, other processes cannot write.
 
-        False where another process still reads the old state: the bytes go with its end.
-        Raises StorageError where there is no room.
+        Says where the bytes may still be; None where they are gone. Raises StorageError where
+        there is no room.
         """
         with self._translated(), self.write_engine.connect() as connection:
-            return sqlite.scrub(connection.connection.driver_connection)
-
-    def _translate(self, error: BaseException) -> BaseException:
-        return sqlite.translate(error, self.url) or error
+            return self.engine.scrub(connection.connection.driver_connection)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            meaning = sqlite.translate(error, self.url)
+            meaning = self.engine.translate(error)
             if meaning is None:
                 raise
             raise meaning from error
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Calls `on_change` in the event loop when another process has committed."""
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._follower = self.engine.follow(lambda: _call_soon(loop, on_change))
+        if self._follower is None:
             self._writer.watch(on_change)
 
     async def close(self, timeout: float = 1.0, *, wait_for_readers: bool = False) -> None:
         """Finishes the commit under way, for at most `timeout` seconds, and lets go; of the
         threads that read, too, where `wait_for_readers` says so."""
+        self._outages.close()
+        if self._follower is not None:
+            self._follower.close()
         if self._writer is not None:
             await self._writer.close(timeout)
         self._readers.shutdown(wait=wait_for_readers, cancel_futures=True)
-        self.read_engine.dispose()
-        self.write_engine.dispose()
+        self.engine.close()
 
     def prepare(self) -> str | None:
         """Makes or upgrades the tables where that is needed. Blocking.
 
         Returns what the verification found. Raises SchemaMismatch for a database of a newer
-        version or another program, and StorageError where the file cannot be used; it is left
+        version or another program, and StorageError where it cannot be used; it is left
         as it is then.
         """
+        return self._outages.through(self._prepare, self._outages.deadline())
+
+    def _prepare(self) -> str | None:
         with self._opening, self._translated(), self._around.alone():
-            self._clear_the_way()
+            self.engine.clear_the_way()
+            # Not before: a file that is there would keep what is left of another one unseen.
+            self._around.make_private()
             with self.write_engine.connect() as connection:
-                driver_connection: Any = connection.connection.driver_connection
-                version = sqlite.patiently(lambda: sqlite.stored_version(driver_connection))
-                if version < SCHEMA_VERSION or not sqlite.uses_wal(driver_connection):
-                    sqlite.use_wal(driver_connection)
-                if version < SCHEMA_VERSION:
-                    self._migrate(connection)
+                self.engine.bring_up_to_date(connection, _migrate)
                 return self._take_possession()
 
     def _take_possession(self) -> str | None:
         self.generation += 1
-        self._file.remember()
+        self.engine.remember()
         try:
-            # A connection in the pool, so that the file's number is given to no other.
+            # A connection in the pool, so that a file's number is given to no other.
             self.read_engine.connect().close()
             return self.verify_now()
         except BaseException:
-            self._file.forget()
+            self.engine.forget()
             raise
-
-    def _clear_the_way(self) -> None:
-        _make_folder(self.url)
-        try:
-            self._file.remove_leftovers()
-        except OSError as error:
-            raise StorageError(
-                f"What is left of the old database cannot be removed: {error}. End all sessions "
-                f"and remove {self._file.path}-wal and {self._file.path}-shm."
-            ) from None
-        # Not before: a file that is there would keep what is left of another one from being seen.
-        self._around.make_private()
 
     def verify_now(self) -> str | None:
         """Looks whether the log holds all that listeners have had; says what was found."""
@@ -279,21 +266,21 @@ class Database(Generic[RowT]):
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.verify_now)
 
     def _present_generation(self) -> int:
-        """Makes sure that the file is the one that is open; raises StorageError."""
-        if not self._file.stands():
+        """Makes sure that the database is the one that is open; raises StorageError."""
+        if not self.engine.stands():
             with self._opening:
-                if not self._file.stands():  # no other thread has been faster
+                if not self.engine.stands():  # no other thread has been faster
                     self._open_anew()
         return self.generation
 
     def _open_anew(self) -> None:
-        missing = self._file.is_missing
+        missing = self.engine.is_missing()
         self.read_engine.dispose()  # the writing connection belongs to the committer
         self.prepare()
         logger.warning(
             "The database %s was %s while this server ran. It goes on with %s; what the old one "
             "held is not in it, and listeners start anew.",
-            self._file.path,
+            self.engine.place,
             *(
                 ("deleted or moved away", "a new, empty one")
                 if missing
@@ -302,16 +289,16 @@ class Database(Generic[RowT]):
         )
         self.on_replaced()
 
-    def _migrate(self, connection: Connection) -> None:
-        from task_copilot.database.migrate import migrate
 
-        driver_connection: Any = connection.connection.driver_connection
-        sqlite.begin(driver_connection)
-        with connection.begin():  # ends what has begun
-            # Another process may have been faster while this one waited for the lock.
-            if sqlite.stored_version(driver_connection) < SCHEMA_VERSION:
-                migrate(connection)
-                sqlite.mark_migrated(driver_connection)
+def _migrate(connection: Connection) -> None:
+    from task_copilot.database.migrate import migrate
+
+    migrate(connection)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who would look
+        loop.call_soon_threadsafe(call)
 
 
 def open_database(
@@ -326,17 +313,12 @@ def open_database(
 
     Raises StorageError with what to do about it where that is not possible.
     """
-    parsed = parse_url(url)
-    try:
-        database = Database(
-            parsed,
-            durability=durability,
-            clock=clock,
-            number=number,
-            surroundings=surroundings,
-        )
-    except (ArgumentError, ValueError) as error:
-        raise _no_database_url(url, str(error)) from None
+    database = Database(
+        engine_of(parse_url(url), durability=durability),
+        clock=clock,
+        number=number,
+        surroundings=surroundings,
+    )
     if found := database.prepare():
         logger.warning("%s", found)
     return database

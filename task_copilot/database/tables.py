@@ -9,15 +9,18 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
-    Integer,
     MetaData,
     Table,
-    Text,
     UniqueConstraint,
 )
 
+from task_copilot.database.types import Integer, Text
+
 SCHEMA_VERSION = 3
 """The number of the newest migration; the database stores its own to compare."""
+
+VERSION_TABLE = "task_copilot_version"
+"""Where PostgreSQL keeps that number; a SQLite file has a place for it in its header."""
 
 metadata = MetaData()
 

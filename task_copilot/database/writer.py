@@ -6,9 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from task_copilot.database.committer import Committer, Outcome
+from task_copilot.database.outage import Outages
 from task_copilot.database.transaction import Operation
 from task_copilot.errors import StorageError, report
 
@@ -25,6 +26,13 @@ T = TypeVar("T")
 RowT = TypeVar("RowT")
 
 
+class _Call(NamedTuple):
+    """Who waits for an operation, and until when it may wait for the database."""
+
+    future: asyncio.Future[Any]
+    deadline: float
+
+
 class Writer(Generic[RowT]):
     """Queues operations for the writing thread and brings their results back.
 
@@ -37,13 +45,15 @@ class Writer(Generic[RowT]):
         committer: Committer[RowT],
         publish: Callable[[list[RowT]], None],
         committed: Callable[[], None],
+        outages: Outages,
     ) -> None:
         self._committer = committer
+        self._outages = outages
         self._publish = publish
         self._committed = committed
         self._loop = asyncio.get_running_loop()
         self._operations: deque[Operation[Any]] = deque()
-        self._futures: deque[asyncio.Future[Any]] = deque()
+        self._calls: deque[_Call] = deque()
         self._changed = threading.Condition()
         self._stopping = False
         self._on_change: Callable[[], None] | None = None
@@ -73,36 +83,36 @@ class Writer(Generic[RowT]):
             if self._stopping or len(self._operations) >= MAX_WAITING:
                 raise StorageError("Too many changes are waiting. Nothing was written; try again.")
             self._operations.append(operation)
-            self._futures.append(future)
+            self._calls.append(_Call(future, self._outages.deadline()))
             self._changed.notify()
         return await future
 
     def _work(self) -> None:
         waiting: deque[Operation[Any]] = deque()
-        futures: deque[asyncio.Future[Any]] = deque()
-        while self._collect(waiting, futures):
+        calls: deque[_Call] = deque()
+        while self._collect(waiting, calls):
             try:
-                outcomes, rows = self._committer.commit(waiting)
+                outcomes, rows = self._committer.commit(waiting, calls[0].deadline)
             except BaseException as error:
                 logger.exception("A change could not be written; its caller is told so.")
-                outcomes, rows = [Outcome(error=error) for _ in futures], []
+                outcomes, rows = [Outcome(error=error) for _ in calls], []
                 waiting.clear()
-            done = [futures.popleft() for _ in outcomes]
+            done = [calls.popleft().future for _ in outcomes]
             self._loop.call_soon_threadsafe(self._finish, done, outcomes, rows)
             if rows:
                 self._committed()
         self._committer.close()
 
-    def _collect(self, waiting: deque[Operation[Any]], futures: deque[asyncio.Future[Any]]) -> bool:
+    def _collect(self, waiting: deque[Operation[Any]], calls: deque[_Call]) -> bool:
         while not waiting and not self._wait():
             self._look()
         if time.monotonic() > self._next_look:
             self._look()
         with self._changed:
             waiting.extend(self._operations)
-            futures.extend(self._futures)
+            calls.extend(self._calls)
             self._operations.clear()
-            self._futures.clear()
+            self._calls.clear()
         return bool(waiting)
 
     def _wait(self) -> bool:

@@ -83,7 +83,7 @@ def test_a_database_that_is_none_is_found(shell: Shell) -> None:
     subject, text = wrong(shell, "--database-url", f"sqlite:///{other}")
     assert (subject, "not a database" in text) == ("database", True)
     subject, text = wrong(shell, "--database-url", "postgresql://localhost/x")
-    assert "names no SQLite file" in text
+    assert "begins with postgresql+psycopg://" in text
 
 
 def test_a_damaged_database_is_found(shell: Shell) -> None:

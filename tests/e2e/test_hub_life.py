@@ -34,10 +34,11 @@ def places(mcp: Server) -> Places:
     found = Places.of(mcp.database)
     folder = Path(mcp.environment["XDG_DATA_HOME"]) / "task-copilot"
     return Places(
+        found.name,
         *(
             folder / path.name
             for path in (found.lock, found.runtime, found.announced, found.opening)
-        )
+        ),
     )
 
 

@@ -351,7 +351,7 @@ async def test_a_folder_in_place_of_the_database_is_said(tmp_path: Path) -> None
         "sqlite:///tasks.db?timeout=soon",
         "sqlite+nosuch:////tmp/tasks.db",
         "postgresql://me:geheim@host/db",
-        "postgresql+psycopg://me:geheim@host:5432/db",
+        "postgresql+psycopg://me:geheim@host:5432",
     ],
 )
 async def test_a_url_that_names_no_usable_database_is_refused_with_an_example(

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -60,8 +59,8 @@ class Api:
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
-    found = Api(database_at(tmp_path))
+async def api(database_url: str) -> AsyncIterator[Api]:
+    found = Api(database_at(database_url))
     state = await found.database.read(log.state)
     bus = Bus(state, LogPages(found.database))
     found.database.start(bus.publish)
@@ -306,6 +305,7 @@ async def test_a_stream_without_tasks_has_nothing_to_make_a_checkpoint_of(api: A
 # --- states ---
 
 
+@pytest.mark.sqlite_only
 async def test_an_unchanged_state_is_answered_with_304_and_reads_the_log_alone(api: Api) -> None:
     api.shop.task("T", "Stream-A")
     api.shop.do(lambda tx, s: checkpoints.create(tx, s, 1, NewCheckpoint(), kept=5))
@@ -411,6 +411,7 @@ READS = {
 }
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("size", [1, 40])
 async def test_no_route_sends_more_statements_for_more_rows(api: Api, size: int) -> None:
     for number in range(size):
@@ -508,7 +509,7 @@ async def test_a_database_that_cannot_be_read_is_503_and_says_what_to_do(
     def away(*_given: Any) -> None:
         raise StorageError("The disk is away. Bring it back.")
 
-    monkeypatch.setattr(api.database, "read_now", away)
+    monkeypatch.setattr(api.database, "read_once", away)
     assert "disk is away" in (await api.get("/api/tasks", 503))["error"]
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,9 +193,9 @@ def test_a_change_of_any_task_keeps_a_stream_in_view(world: World) -> None:
 
 @pytest.mark.parametrize(("days", "archived"), [(0, 0), (7, 1), (60, 0)])
 async def test_the_sweep_archives_after_the_days_of_the_setting(
-    tmp_path: Path, days: int, archived: int
+    database_url: str, days: int, archived: int
 ) -> None:
-    database = database_at(tmp_path, clock=ticking())
+    database = database_at(database_url, clock=ticking())
     world = World(database)
     finished(world)
     application = Application(database, Settings(archive_after_days=days), lambda: LATER)
@@ -206,9 +205,9 @@ async def test_the_sweep_archives_after_the_days_of_the_setting(
 
 
 async def test_a_failing_step_of_the_sweep_leaves_the_others_working(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = database_at(tmp_path, clock=ticking())
+    database = database_at(database_url, clock=ticking())
     finished(World(database))
     application = Application(database, Settings(archive_after_days=7), lambda: LATER)
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+import postgres
 from histories import OPEN, STREAMS, commit, groups_of_steps, operation
-from support import World, database_at, table, ticking
+from support import World, close, database_at, table, ticking
 from task_copilot.events import log
 
 REDACTED = {"redacted": True}
@@ -112,29 +113,43 @@ class Fold:
             assert self.checkpoints[data["checkpointId"]] == data["taskId"]
 
 
-@pytest.mark.timeout(300)
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(groups_of_steps)
-def test_folding_the_log_gives_the_state_of_the_tables(
-    groups: list[list[tuple[bool, tuple[str, dict[str, Any]]]]],
-) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        database = database_at(Path(folder), clock=ticking(step_ms=5000))
-        worlds = [World(database, "shop"), World(database, "blog")]
-        for number in range(6):
-            worlds[number == 0].task("seed", STREAMS[number % 2])
-        fold = Fold()
+Groups = list[list[tuple[bool, tuple[str, dict[str, Any]]]]]
+
+
+def folded(database: Any, groups: Groups) -> None:
+    worlds = [World(database, "shop"), World(database, "blog")]
+    for number in range(6):
+        worlds[number == 0].task("seed", STREAMS[number % 2])
+    fold = Fold()
+    check(fold, database)
+    for group in groups:
+        commit(database, [operation(worlds[other], *step) for other, step in group])
         check(fold, database)
-        for group in groups:
-            commit(database, [operation(worlds[other], *step) for other, step in group])
-            check(fold, database)
-        check(Fold(), database)  # what was redacted is gone from the log, and nothing else
-        database.read_engine.dispose()
-        database.committer.close()
+    check(Fold(), database)  # what was redacted is gone from the log, and nothing else
+    close(database)
+
+
+CHECKS = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@pytest.mark.timeout(300)
+@settings(CHECKS, max_examples=150)
+@given(groups_of_steps)
+def test_folding_the_log_gives_the_state_of_the_tables(groups: Groups) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        folded(database_at(Path(folder), clock=ticking(step_ms=5000)), groups)
+
+
+@pytest.mark.timeout(300)
+@settings(CHECKS, max_examples=15)
+@given(groups_of_steps)
+def test_folding_the_log_gives_the_state_of_the_tables_on_postgres(
+    postgres_server: postgres.Server, groups: Groups
+) -> None:
+    with postgres_server.database() as url:
+        folded(database_at(url, clock=ticking(step_ms=5000)), groups)
 
 
 def check(fold: Fold, database: Any) -> None:

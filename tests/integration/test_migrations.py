@@ -24,6 +24,8 @@ from task_copilot.events import log
 from task_copilot.events.log import LogRow
 from task_copilot.requests import Request
 
+pytestmark = pytest.mark.sqlite_only
+
 RELEASED = sorted((Path(__file__).parents[1] / "data").glob("*.sql"))
 """One dump of each released version, made by data/dump.py."""
 
@@ -218,8 +220,8 @@ def test_processes_that_start_at_once_on_an_old_database_upgrade_it_once(first: 
 OLDER_PROGRAM = """
 import sys
 from pathlib import Path
-from task_copilot.database import sqlite, store
-sqlite.SCHEMA_VERSION = store.SCHEMA_VERSION = int(sys.argv[2])
+from task_copilot.database import sqlite, sqlite_engine
+sqlite.SCHEMA_VERSION = sqlite_engine.SCHEMA_VERSION = int(sys.argv[2])
 from integration.test_migrations import opened
 from support import World, table
 from task_copilot.errors import SchemaMismatch

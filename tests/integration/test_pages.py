@@ -1,13 +1,12 @@
 """The log in memory that tests use answers as the database's does."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from memory import MemoryPages
-from support import World, database_at
+from support import World, close, database_at
 from task_copilot.database.store import Database
 from task_copilot.events import log
 from task_copilot.events.log import PAGE_ROWS, LogPage, LogRow
@@ -46,11 +45,10 @@ def comparable(page: LogPage) -> tuple[object, ...]:
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Iterator[Both]:
-    database = database_at(tmp_path)
+def both(database_url: str) -> Iterator[Both]:
+    database = database_at(database_url)
     yield Both(database)
-    database.committer.close()
-    database.read_engine.dispose()
+    close(database)
 
 
 async def test_both_logs_answer_alike_empty_full_and_pruned(both: Both) -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+import postgres
 from histories import OPEN, STREAMS, commit, operation, steps, titles, update
-from support import World, database_at, events_of, ticking
+from support import World, close, database_at, events_of, ticking
 from task_copilot import past_log
 from task_copilot.api import glances
 from task_copilot.api.parameters import OverviewQuery
@@ -118,23 +119,24 @@ class History:
                 stream["blocked_reason"] = reasons.get((stream["workspace"], stream["stream_id"]))
 
 
+Groups = list[list[tuple[bool, Any]]]
+
+
 @contextmanager
-def history(groups: list[list[tuple[bool, Any]]]) -> Iterator[History]:
-    with tempfile.TemporaryDirectory() as folder:
-        database = database_at(Path(folder), clock=ticking(step_ms=50_000))
-        worlds = [World(database, "shop"), World(database, "blog")]
-        found = History(database)
-        for number in range(4):
-            worlds[number == 0].task("seed", STREAMS[number % 2] if number < 3 else None)
-            found.remember()
-        for group in groups:
-            commit(database, [operation(worlds[other], *step) for other, step in group])
-            found.remember()
-        try:
-            yield found
-        finally:
-            database.read_engine.dispose()
-            database.committer.close()
+def history(place: Path | str, groups: Groups) -> Iterator[History]:
+    database = database_at(place, clock=ticking(step_ms=50_000))
+    worlds = [World(database, "shop"), World(database, "blog")]
+    found = History(database)
+    for number in range(4):
+        worlds[number == 0].task("seed", STREAMS[number % 2] if number < 3 else None)
+        found.remember()
+    for group in groups:
+        commit(database, [operation(worlds[other], *step) for other, step in group])
+        found.remember()
+    try:
+        yield found
+    finally:
+        close(database)
 
 
 SETTINGS = settings(
@@ -172,9 +174,24 @@ PRUNED |= {"last_heartbeat", "task_title", "timestamp"}
 @settings(SETTINGS, max_examples=15)
 @given(groups, st.integers(0, 99))
 def test_the_overview_at_an_event_is_what_was_answered_when_the_log_ended_there(
-    groups: list[list[tuple[bool, Any]]], percent: int
+    groups: Groups, percent: int
 ) -> None:
-    with history(groups) as found:
+    with tempfile.TemporaryDirectory() as folder:
+        check_pasts(Path(folder), groups, percent)
+
+
+@pytest.mark.timeout(120)
+@settings(SETTINGS, max_examples=2)
+@given(groups, st.integers(0, 99))
+def test_the_overview_at_an_event_is_what_was_answered_then_on_postgres(
+    postgres_server: postgres.Server, groups: Groups, percent: int
+) -> None:
+    with postgres_server.database() as url:
+        check_pasts(url, groups, percent)
+
+
+def check_pasts(place: Path | str, groups: Groups, percent: int) -> None:
+    with history(place, groups) as found:
         for position, answers in found.answers.items():
             for query, answer in zip(QUERIES, answers, strict=True):
                 past = seen(found.database, query, position)

@@ -25,6 +25,8 @@ from task_copilot.location import Location
 from task_copilot.settings import Settings
 from task_copilot.workspaces import Scope
 
+pytestmark = pytest.mark.sqlite_only
+
 LIMIT_SECONDS = 10.0
 
 

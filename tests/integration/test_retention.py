@@ -195,6 +195,7 @@ def test_an_event_of_any_size_can_go(world: World, monkeypatch: pytest.MonkeyPat
     assert portions(world, rule(world, days=0, count=1)) == [1, 1, 1]
 
 
+@pytest.mark.sqlite_only
 async def test_other_processes_get_the_lock_at_once_after_every_portion(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,9 +269,9 @@ def answering(value: Callable[[], bool]) -> Callable[..., Any]:
     ],
 )
 async def test_the_sweep_prunes_by_the_settings(
-    tmp_path: Path, given_settings: dict[str, Any], stay: int
+    database_url: str, given_settings: dict[str, Any], stay: int
 ) -> None:
-    world = World(database_at(tmp_path, clock=ticking()))
+    world = World(database_at(database_url, clock=ticking()))
     fill(world, [9 * DAY] * 3 + [DAY] * 6)
     application = Application(world.database, Settings(**given_settings), lambda: NOW)
     await application._prune()

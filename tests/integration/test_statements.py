@@ -12,6 +12,8 @@ from task_copilot.errors import InvalidInput
 from task_copilot.streams import StreamChange
 from task_copilot.task_updates import TaskChange
 
+pytestmark = pytest.mark.sqlite_only
+
 FRAME = ("BEGIN", "COMMIT", "ROLLBACK", "PRAGMA")
 
 

@@ -105,10 +105,10 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, **changes: Any) -> AsyncIterator[Running]:
+async def running(place: Path | str, **changes: Any) -> AsyncIterator[Running]:
     settings = Settings(
         **{
-            "database_url": f"sqlite:///{folder / 'tasks.db'}",
+            "database_url": place if isinstance(place, str) else f"sqlite:///{place / 'tasks.db'}",
             "port": 0,
             "durability": "normal",
             # Tests ask again and again until something is so.

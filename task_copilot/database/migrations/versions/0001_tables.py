@@ -5,11 +5,23 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
+from task_copilot.database.migrations.portable import (
+    Integer,
+    Text,
+    deferrable,
+    make_commits,
+    make_numbers,
+    number,
+    reference,
+)
+
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
+    make_numbers("workspaces", "tasks", "checkpoints")
+    make_commits()
     make_log()
     make_workspaces()
     make_tasks()
@@ -19,45 +31,45 @@ def upgrade() -> None:
 def make_log() -> None:
     log = op.create_table(
         "log",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("epoch", sa.Text, nullable=False),
-        sa.Column("head", sa.Integer, nullable=False),
+        sa.Column("id", Integer, primary_key=True, autoincrement=False),
+        sa.Column("epoch", Text, nullable=False),
+        sa.Column("head", Integer, nullable=False),
         sa.CheckConstraint("id = 1", name="log_is_one_row"),
     )
     op.bulk_insert(log, [{"id": 1, "epoch": secrets.token_hex(8), "head": 0}])
     op.create_table(
         "events",
-        sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("topic", sa.Text, nullable=False),
-        sa.Column("event_type", sa.Text, nullable=False),
-        sa.Column("timestamp", sa.Text, nullable=False),
-        sa.Column("payload", sa.Text, nullable=False),
+        sa.Column("seq", Integer, primary_key=True, autoincrement=False),
+        sa.Column("topic", Text, nullable=False),
+        sa.Column("event_type", Text, nullable=False),
+        sa.Column("timestamp", Text, nullable=False),
+        sa.Column("payload", Text, nullable=False),
     )
 
 
 def make_workspaces() -> None:
     op.create_table(
         "workspaces",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False, unique=True),
-        sa.Column("path", sa.Text, unique=True),
-        sa.Column("created_at", sa.Text, nullable=False),
+        number("workspaces"),
+        sa.Column("name", Text, nullable=False, unique=True),
+        sa.Column("path", Text, unique=True),
+        sa.Column("created_at", Text, nullable=False),
     )
     op.create_table(
         "streams",
-        sa.Column("workspace_id", sa.Integer, sa.ForeignKey("workspaces.id"), primary_key=True),
-        sa.Column("stream_id", sa.Text, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("phase", sa.Text, nullable=False),
-        sa.Column("dependencies", sa.Text, nullable=False),
-        sa.Column("pending", sa.Integer, nullable=False),
-        sa.Column("in_progress", sa.Integer, nullable=False),
-        sa.Column("blocked", sa.Integer, nullable=False),
-        sa.Column("completed", sa.Integer, nullable=False),
-        sa.Column("started_at", sa.Text),
-        sa.Column("completed_at", sa.Text),
-        sa.Column("created_at", sa.Text, nullable=False),
-        sa.Column("updated_at", sa.Text, nullable=False),
+        reference("workspace_id", "workspaces.id", primary_key=True),
+        sa.Column("stream_id", Text, primary_key=True),
+        sa.Column("name", Text, nullable=False),
+        sa.Column("phase", Text, nullable=False),
+        sa.Column("dependencies", Text, nullable=False),
+        sa.Column("pending", Integer, nullable=False),
+        sa.Column("in_progress", Integer, nullable=False),
+        sa.Column("blocked", Integer, nullable=False),
+        sa.Column("completed", Integer, nullable=False),
+        sa.Column("started_at", Text),
+        sa.Column("completed_at", Text),
+        sa.Column("created_at", Text, nullable=False),
+        sa.Column("updated_at", Text, nullable=False),
         sa.CheckConstraint(
             "pending >= 0 AND in_progress >= 0 AND blocked >= 0 AND completed >= 0",
             name="stream_counts_are_not_negative",
@@ -68,26 +80,28 @@ def make_workspaces() -> None:
 def make_tasks() -> None:
     op.create_table(
         "tasks",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("workspace_id", sa.Integer, sa.ForeignKey("workspaces.id"), nullable=False),
-        sa.Column("stream_id", sa.Text),
-        sa.Column("parent_id", sa.Integer, sa.ForeignKey("tasks.id")),
-        sa.Column("title", sa.Text, nullable=False),
-        sa.Column("description", sa.Text),
-        sa.Column("status", sa.Text, nullable=False),
-        sa.Column("assigned_agent", sa.Text),
-        sa.Column("notes", sa.Text),
-        sa.Column("blocked_reason", sa.Text),
-        sa.Column("files", sa.Text, nullable=False),
-        sa.Column("metadata", sa.Text, nullable=False),
-        sa.Column("checkpoints_made", sa.Integer, nullable=False),
-        sa.Column("created_at", sa.Text, nullable=False),
-        sa.Column("updated_at", sa.Text, nullable=False),
-        sa.Column("started_at", sa.Text),
-        sa.Column("blocked_at", sa.Text),
-        sa.Column("completed_at", sa.Text),
+        number("tasks"),
+        reference("workspace_id", "workspaces.id", nullable=False),
+        sa.Column("stream_id", Text),
+        reference("parent_id", "tasks.id"),
+        sa.Column("title", Text, nullable=False),
+        sa.Column("description", Text),
+        sa.Column("status", Text, nullable=False),
+        sa.Column("assigned_agent", Text),
+        sa.Column("notes", Text),
+        sa.Column("blocked_reason", Text),
+        sa.Column("files", Text, nullable=False),
+        sa.Column("metadata", Text, nullable=False),
+        sa.Column("checkpoints_made", Integer, nullable=False),
+        sa.Column("created_at", Text, nullable=False),
+        sa.Column("updated_at", Text, nullable=False),
+        sa.Column("started_at", Text),
+        sa.Column("blocked_at", Text),
+        sa.Column("completed_at", Text),
         sa.ForeignKeyConstraint(
-            ["workspace_id", "stream_id"], ["streams.workspace_id", "streams.stream_id"]
+            ["workspace_id", "stream_id"],
+            ["streams.workspace_id", "streams.stream_id"],
+            **deferrable(),
         ),
         sqlite_autoincrement=True,
     )
@@ -106,19 +120,19 @@ def make_tasks() -> None:
 def make_checkpoints() -> None:
     op.create_table(
         "checkpoints",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("task_id", sa.Integer, sa.ForeignKey("tasks.id"), nullable=False),
-        sa.Column("sequence", sa.Integer, nullable=False),
-        sa.Column("trigger", sa.Text, nullable=False),
-        sa.Column("execution_phase", sa.Text),
-        sa.Column("execution_step", sa.Text),
-        sa.Column("agent_context", sa.Text),
-        sa.Column("draft_content", sa.Text),
-        sa.Column("draft_type", sa.Text),
-        sa.Column("pause_metadata", sa.Text),
-        sa.Column("snapshot", sa.Text, nullable=False),
-        sa.Column("created_at", sa.Text, nullable=False),
-        sa.Column("expires_at", sa.Text, nullable=False),
+        number("checkpoints"),
+        reference("task_id", "tasks.id", nullable=False),
+        sa.Column("sequence", Integer, nullable=False),
+        sa.Column("trigger", Text, nullable=False),
+        sa.Column("execution_phase", Text),
+        sa.Column("execution_step", Text),
+        sa.Column("agent_context", Text),
+        sa.Column("draft_content", Text),
+        sa.Column("draft_type", Text),
+        sa.Column("pause_metadata", Text),
+        sa.Column("snapshot", Text, nullable=False),
+        sa.Column("created_at", Text, nullable=False),
+        sa.Column("expires_at", Text, nullable=False),
         sa.UniqueConstraint("task_id", "sequence"),
         sqlite_autoincrement=True,
     )

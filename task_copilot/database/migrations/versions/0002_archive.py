@@ -3,12 +3,14 @@
 import sqlalchemy as sa
 from alembic import op
 
+from task_copilot.database.migrations.portable import Text
+
 revision = "0002"
 down_revision = "0001"
 
 
 def upgrade() -> None:
-    op.add_column("streams", sa.Column("archived_at", sa.Text))
+    op.add_column("streams", sa.Column("archived_at", Text))
     op.create_index("tasks_by_change", "tasks", ["workspace_id", "stream_id", "updated_at"])
     make_partial_index(
         "tasks_in_progress", ["workspace_id", "stream_id", "updated_at"], "status = 'in_progress'"

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from task_copilot.database.migrations.portable import Text, reference
+
 revision = "0003"
 down_revision = "0002"
 
@@ -10,12 +12,12 @@ down_revision = "0002"
 def upgrade() -> None:
     op.create_table(
         "requests",
-        sa.Column("workspace_id", sa.Integer, sa.ForeignKey("workspaces.id"), primary_key=True),
-        sa.Column("request_id", sa.Text, primary_key=True),
-        sa.Column("tool", sa.Text, nullable=False),
-        sa.Column("task_id", sa.Integer, sa.ForeignKey("tasks.id"), nullable=False),
-        sa.Column("digest", sa.Text),
-        sa.Column("answer", sa.Text),
-        sa.Column("created_at", sa.Text, nullable=False),
+        reference("workspace_id", "workspaces.id", primary_key=True),
+        sa.Column("request_id", Text, primary_key=True),
+        sa.Column("tool", Text, nullable=False),
+        reference("task_id", "tasks.id", nullable=False),
+        sa.Column("digest", Text),
+        sa.Column("answer", Text),
+        sa.Column("created_at", Text, nullable=False),
     )
     op.create_index("requests_by_time", "requests", ["created_at"])
