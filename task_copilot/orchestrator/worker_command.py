@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from task_copilot.database.sqlite import file_of, is_address
-from task_copilot.database.store import parse_url
+from task_copilot.database.urls import is_postgres, parse_url
 from task_copilot.errors import InvalidInput
 from task_copilot.location import names_a_folder
 from task_copilot.settings import (
@@ -61,6 +61,7 @@ OF_ANOTHER_SESSION = ("CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_ENTRY
 OF_FILES = {"token_file", "jwt_key_file", "tls_certificate", "tls_key"}
 """Settings that name a file."""
 
+DATABASE_VARIABLE = "TASK_COPILOT_DATABASE_URL"
 PROJECT_VARIABLE = "CLAUDE_PROJECT_DIR"
 
 
@@ -129,13 +130,21 @@ class WorkerPlan:
         if self.url is None:
             # -P: a folder of the project may be called task_copilot too.
             words = ["-P", "-m", "task_copilot"]
-            return {"command": sys.executable, "args": words, "env": self._joining(stream_id)}
+            joining = self._joining(stream_id)
+            if is_postgres(parse_url(self.settings.database_url)):
+                joining[DATABASE_VARIABLE] = _by_name(DATABASE_VARIABLE)
+            return {"command": sys.executable, "args": words, "env": joining}
         address = f"{self.url.rstrip('/')}/mcp?{urlencode({'workspace': self.workspace})}"
         server: dict[str, object] = {"type": "http", "url": address}
         if os.environ.get(TOKEN_VARIABLE):
-            # By name: Claude Code puts the value in, and no list of processes shows it.
-            server["headers"] = {"Authorization": f"Bearer ${{{TOKEN_VARIABLE}}}"}
+            server["headers"] = {"Authorization": f"Bearer {_by_name(TOKEN_VARIABLE)}"}
         return server
+
+
+def _by_name(variable: str) -> str:
+    """A secret in a configuration: Claude Code puts the value in, and no list of processes, in
+    which its command line stands, shows it."""
+    return f"${{{variable}}}"
 
 
 def trusting(ca_file: str | None) -> dict[str, str]:
@@ -203,6 +212,8 @@ def _text(name: str, value: object) -> str:
     """A setting in the environment of a worker, which may run in another folder than this."""
     if name == "database_url":
         url = parse_url(str(value))
+        if is_postgres(url):
+            return str(value)
         if not is_address(url):
             url = url.set(database=os.fspath(file_of(url)))
         return url.render_as_string(hide_password=False)

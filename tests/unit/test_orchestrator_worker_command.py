@@ -279,3 +279,12 @@ def test_what_is_almost_a_placeholder_is_refused_and_other_braces_are_not() -> N
     with pytest.raises(InvalidInput, match=r"\{strem\} is no placeholder; \{stream\} is one"):
         refuse_typos(["work", "--for={strem}"], PLACES)
     refuse_typos(["awk", "{print}", "{}", "{ stream }", "{stream}{folder}", "${HOME}"], PLACES)
+
+
+def test_the_password_of_a_database_reaches_the_worker_and_stands_in_no_command() -> None:
+    url = "postgresql+psycopg://ada:s3cret@db.example/tasks"
+    plan = planned(settings=Settings(database_url=url))
+    command = plan.command("Stream-A", FOLDER)
+    assert "s3cret" not in " ".join(command)
+    assert server(command)["env"]["TASK_COPILOT_DATABASE_URL"] == "${TASK_COPILOT_DATABASE_URL}"
+    assert environment(plan)["TASK_COPILOT_DATABASE_URL"] == url
