@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 import postgres
 from histories import OPEN, STREAMS, commit, operation, steps, titles, update
 from support import World, close, database_at, events_of, ticking
-from task_copilot import past_log
+from task_copilot import jsontext, past_log
 from task_copilot.api import glances
 from task_copilot.api.parameters import OverviewQuery
 from task_copilot.database.store import Database
 from task_copilot.errors import InvalidInput
 from task_copilot.events import log, retention
 from task_copilot.events.log import LogRow
+from task_copilot.events.types import MAX_CHANGE_BYTES
 
 Seen = dict[str, Any]
 QUERIES: tuple[Seen, ...] = (
@@ -153,7 +154,7 @@ def left_out(found: Any, answer: Any, names: set[str]) -> Any:
     if isinstance(answer, dict) and isinstance(found, dict):
         return {
             name: None
-            if name in names and found.get(name) is None
+            if name in names and found.get(name) is None and may_be_null(name, value)
             else left_out(found.get(name), value, names)
             for name, value in answer.items()
         }
@@ -162,11 +163,16 @@ def left_out(found: Any, answer: Any, names: set[str]) -> Any:
     return answer
 
 
+def may_be_null(name: str, value: object) -> bool:
+    """A reason is known, unless it was too long for the event of its change."""
+    return name != "blocked_reason" or jsontext.size(value) > MAX_CHANGE_BYTES
+
+
 TOO_LONG = {"dependencies", "files"}
 """Null where a list was too long for the event of its change."""
 
 PRUNED = {*TOO_LONG, "last_updated", "completed_at", "last_activity", "blocked_at"}
-PRUNED |= {"last_heartbeat", "task_title", "timestamp"}
+PRUNED |= {"last_heartbeat", "task_title", "timestamp", "blocked_reason"}
 """Null where it is from before the log begins."""
 
 
