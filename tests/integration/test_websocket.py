@@ -29,11 +29,12 @@ from task_copilot.database.store import Database
 from task_copilot.errors import StorageError
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
+from task_copilot.events.connection import WebSocketLimits
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogPage, LogRow
 from task_copilot.events.pages import LogPages
 from task_copilot.events.types import TaskCreated, numbered, payload
-from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
+from task_copilot.events.websocket import WebSocketEndpoint
 from task_copilot.hub import Hub
 from task_copilot.location import Location
 from task_copilot.settings import Settings
