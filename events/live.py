@@ -90,7 +90,7 @@ class LiveSet:
         self._index: MatchIndex[_Group] = MatchIndex()
         self._groups: dict[Wish, _Group] = {}
         self._group_of: dict[Member, _Group] = {}
-        bus.add_waker(self._advance)
+        bus.add_waker(self._woken)
 
     # --- who is in it ---
 
@@ -138,6 +138,11 @@ class LiveSet:
         return group
 
     # --- what they get ---
+
+    def _woken(self) -> None:
+        self._advance()
+        if self._bus.closed:
+            self._release_all(self.position)
 
     def _advance(self) -> None:
         """Brings everybody what is new, as far as memory has it."""
