@@ -275,7 +275,7 @@ async def test_subscribing_and_unsubscribing_in_a_loop_loses_nothing_of_what_sta
 async def test_a_reader_that_makes_no_progress_is_closed_although_it_answers_pings(
     tmp_path: Path,
 ) -> None:
-    limits = {"ping_interval": 0.1, "listener_timeout": 0.6}
+    limits: dict[str, Any] = {"ping_interval": 0.1, "listener_timeout": 0.6}
     async with running(tmp_path, **limits) as hub, RawClient.to(hub, takes=4096) as stuck:
         await hub.create()
         stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
