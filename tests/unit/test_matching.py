@@ -108,3 +108,4 @@ def test_what_was_taken_back_leaves_nothing_behind() -> None:
         assert not index.wanting(event_row(1, "task:A"))
     assert not index._exact
     assert not index._prefixes
+    assert not index._policies
