@@ -151,7 +151,8 @@ class LiveSet:
             self._epoch, self.position = self._bus.epoch, head
             self._release_all(before)
             return
-        if head == before:
+        if head == before or not self._groups:
+            self.position = head
             return
         stretch = self._bus.at_hand(before, head - before)
         self.position = head

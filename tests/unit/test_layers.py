@@ -72,6 +72,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.events.feed",
         "task_copilot.events.connection",
         "task_copilot.events.http",
+        "task_copilot.events.live",
         "task_copilot.events.pulse",
         "task_copilot.events.session",
         "task_copilot.events.sse",
@@ -80,7 +81,6 @@ LAYERS: dict[str, list[str]] = {
     "one listener's side of the protocol": [
         "task_copilot.events.listener",
         "task_copilot.events.listeners",
-        "task_copilot.events.live",
         "task_copilot.events.reader",
         "task_copilot.events.requests",
     ],
