@@ -173,8 +173,15 @@ class Session:
     def _reply(self, texts: Sequence[str]) -> None:
         """Sends `texts` before any event that comes from now on."""
         self._live.release(self)
-        self._replies += texts
+        if not self._written(texts):
+            self._replies += texts
         self._go_on()
+
+    def _written(self, texts: Sequence[str]) -> bool:
+        """Whether `texts` went out in this turn, since nothing was to be sent before them."""
+        put = None if self._connection is None else self._connection.put
+        idle = self._sending is None
+        return put is not None and idle and put(b"".join([framed(text) for text in texts]))
 
     async def _replies_are_read(self) -> bool:
         self._answered = asyncio.Event()
@@ -190,10 +197,7 @@ class Session:
         """Asks the client whether it lives, in the ways that there are."""
         # While a replay is looked for, nobody knows what the client has.
         if len(self._replies) <= MAX_WAITING_REPLIES and self._listener.replay is None:
-            text = self._listener.ping(self._bus.state, self._clock())
-            put = self.put if self._sending is None else None
-            if put is None or not put(framed(text)):
-                self._reply([text])
+            self._reply([self._listener.ping(self._bus.state, self._clock())])
         if self._connection is not None:
             self._connection.ping()
 

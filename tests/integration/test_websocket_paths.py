@@ -13,6 +13,7 @@ import pytest
 
 from certificates import self_signed
 from integration.test_websocket import (
+    Client,
     Running,
     Start,
     running,
@@ -69,3 +70,21 @@ async def start(
             return await stack.enter_async_context(running(tmp_path, **how, **changes))
 
         yield begin
+
+
+async def test_the_path_is_the_one_that_is_meant(
+    start: Start, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bytes] = []
+    put = protocols.PatientWebSocket.put
+
+    def noted(self: protocols.PatientWebSocket, data: bytes) -> bool:
+        written.append(data)
+        return put(self, data)
+
+    monkeypatch.setattr(protocols.PatientWebSocket, "put", noted)
+    hub = await start()
+    async with Client.to(hub, "*") as client:
+        await hub.create()
+        assert await client.seqs(1) == [1]
+    assert bool(written) is ("TLS" in request.node.name)
