@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
 
 from starlette.types import Receive
 
+from task_copilot.clock import system_clock
 from task_copilot.errors import StorageError
 from task_copilot.events.bus import Bus
 from task_copilot.events.filters import Subscriptions
 from task_copilot.events.listeners import Listeners
+from task_copilot.events.live import LiveSet, Wish
 from task_copilot.events.reader import Gap, Reader
 from task_copilot.events.requests import Refused, Wanted
 
@@ -29,6 +31,10 @@ class Feed:
     listeners: Listeners
     max_patterns: int
     ping_interval: float
+    live: LiveSet = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "live", LiveSet(self.bus, self.listeners, system_clock))
 
     async def reader(self, wanted: Wanted, workspace: str | None) -> Reader:
         """A reader at the place where `wanted` begins.
@@ -58,6 +64,45 @@ class Feed:
         elif wanted.cursor.replay:
             position = await self.bus.before_the_newest(wanted.cursor.replay, subscriptions.match)
         return Reader(position, subscriptions)
+
+
+class Waiting:
+    """A reader that waits for an event that it wants. One that it does not want costs nothing:
+    it lets the live set keep its position meanwhile."""
+
+    put = None
+
+    def __init__(self, feed: Feed, reader: Reader) -> None:
+        self.reader = reader
+        self.wish = Wish(reader.subscriptions.selection, None)
+        self._feed = feed
+        self._wake = asyncio.Event()
+
+    async def more(self) -> None:
+        """Returns when there may be more for it, and when the bus has ended or begun anew; for
+        a reader that has what there is."""
+        bus, live = self._feed.bus, self._feed.live
+        self._wake.clear()
+        if not live.attach(self):  # it has read more of the log than the bus has heard of
+            bus.add_waker(self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            live.release(self)
+            bus.remove_waker(self._wake.set)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._feed.live.forget(self)
+
+    def released(self) -> None:
+        """Its reader has its own position again."""
+        self._wake.set()
+
+    def failed(self, error: Exception) -> None:
+        """Nothing is written to it that could fail."""
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from task_copilot.errors import InvalidInput
 from task_copilot.events.log import LogRow
@@ -72,6 +73,14 @@ class EventFilter:
 EVERYTHING = EventFilter()
 
 
+class Selection(NamedTuple):
+    """Patterns with their filters, and the only workspace that is wanted, if any: what one
+    listener asked for, as a value. Listeners with the same one get the same events."""
+
+    workspace: str | None
+    held: frozenset[tuple[str, EventFilter]]
+
+
 class Subscriptions:
     """The patterns of one listener; `workspace` is the only one it wants to see, if any."""
 
@@ -79,6 +88,7 @@ class Subscriptions:
         self._workspace = workspace
         self._held: dict[str, EventFilter] = {}
         self._groups: tuple[tuple[PatternSet, EventFilter], ...] = ()
+        self.selection = Selection(workspace, frozenset())
 
     def __len__(self) -> int:
         return len(self._held)
@@ -102,6 +112,7 @@ class Subscriptions:
         for pattern, wanted in self._held.items():
             groups.setdefault(wanted, []).append(pattern)
         self._groups = tuple((PatternSet(found), wanted) for wanted, found in groups.items())
+        self.selection = Selection(self._workspace, frozenset(self._held.items()))
 
     def match(self, row: LogRow) -> bool:
         """Whether any pattern with its filter selects the event of `row`."""

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from task_copilot.events.bus import NewEpoch
-from task_copilot.events.feed import Feed, gap_text, readable
+from task_copilot.events.feed import Feed, Waiting, gap_text, readable
 from task_copilot.events.log import LogRow, LogState
 from task_copilot.events.reader import Gap, Reader
 
@@ -62,21 +62,17 @@ async def read_page(feed: Feed, reader: Reader, *, limit: int, wait: float) -> E
 
 async def _wait(feed: Feed, reader: Reader, limit: int, wait: float, epoch: str) -> EventPage:
     bus = feed.bus
-    wake = asyncio.Event()
-    bus.add_waker(wake.set)
     page = _page(feed, reader, epoch)
-    try:
-        async with asyncio.timeout(wait):
-            while not bus.closed:
-                wake.clear()
-                page = await _look(feed, reader, limit, None, epoch)
-                if page.events or page.gap:
-                    break
-                await wake.wait()
-    except TimeoutError:
-        page = _page(feed, reader, epoch)
-    finally:
-        bus.remove_waker(wake.set)
+    with Waiting(feed, reader) as waiting:
+        try:
+            async with asyncio.timeout(wait):
+                while not bus.closed:
+                    page = await _look(feed, reader, limit, None, epoch)
+                    if page.events or page.gap or bus.closed:
+                        break
+                    await waiting.more()
+        except TimeoutError:
+            page = _page(feed, reader, epoch)
     return page
 
 

@@ -192,16 +192,17 @@ def _batches(items: Iterable[LogRow | Gap], most: int, now: str) -> list[str]:
             if len(waiting) < most and size < BATCH_BYTES:
                 continue
         if waiting:
-            found.append(_batch(waiting, now))
+            found.append(batch_frame(waiting, now))
             waiting = []
         if isinstance(item, Gap):
             found.append(gap_frame(item, now))
         if size >= BATCH_BYTES:
             break
-    return [*found, _batch(waiting, now)] if waiting else found
+    return [*found, batch_frame(waiting, now)] if waiting else found
 
 
-def _batch(payloads: list[str], now: str) -> str:
+def batch_frame(payloads: list[str], now: str) -> str:
+    """The message that brings several events."""
     return f'{{"type":"events","timestamp":"{now}","payload":{{"events":[{",".join(payloads)}]}}}}'
 
 

@@ -25,6 +25,8 @@ class Listeners:
         self._readers: set[Reader] = set()
         self._delivered = 0
         self._gaps = 0
+        self.delivered_together = 0
+        """Events that went to listeners which share a position, counted for each of them."""
         self.errors: Counter[str] = Counter()
         """Refusals by their code."""
 
@@ -36,7 +38,8 @@ class Listeners:
     @property
     def delivered(self) -> int:
         """Events that went to listeners, counted for each of them."""
-        return self._delivered + sum(reader.delivered for reader in self._readers)
+        alone = self._delivered + sum(reader.delivered for reader in self._readers)
+        return self.delivered_together + alone
 
     @property
     def gaps(self) -> int:

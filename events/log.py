@@ -9,6 +9,7 @@ from task_copilot import jsontext
 from task_copilot.database.prepared import Prepared
 from task_copilot.database.tables import events, log
 from task_copilot.database.transaction import OutboxEntry, Transaction
+from task_copilot.events.frames import framed
 from task_copilot.events.types import Event, TaskRedacted, numbered, payload
 
 PAGE_ROWS = 500
@@ -61,6 +62,11 @@ class LogRow:
     def frame(self) -> str:
         """The message of the protocol that brings this event, the same for every listener."""
         return f'{{"type":"event","timestamp":"{self.timestamp}","payload":{self.payload}}}'
+
+    @cached_property
+    def wire(self) -> bytes:
+        """The same, ready to be written to a WebSocket."""
+        return framed(self.frame)
 
 
 class LogPage(NamedTuple):

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from task_copilot import jsontext
 from task_copilot.events.bus import NewEpoch
-from task_copilot.events.feed import Feed, gap_text, unless_gone
+from task_copilot.events.feed import Feed, Waiting, gap_text, unless_gone
 from task_copilot.events.listeners import TooMany
 from task_copilot.events.log import LogRow
 from task_copilot.events.reader import Gap, Reader
@@ -63,25 +63,19 @@ class EventStream:
 
     async def _texts(self) -> AsyncGenerator[str]:
         bus = self._feed.bus
-        wake = asyncio.Event()
-        bus.add_waker(wake.set)
-        try:
+        with Waiting(self._feed, self._reader) as waiting, contextlib.suppress(NewEpoch):
             yield _opening(self._epoch, bus.head, self._reader.position)
+            # With a new epoch it comes back, and is told that its position is of another log.
             while not bus.closed and bus.epoch == self._epoch:
-                wake.clear()
                 if self._reader.position < bus.head:
                     for text in await self._next_texts():
                         yield text
                     continue
                 try:
                     async with asyncio.timeout(self._feed.ping_interval):
-                        await wake.wait()
+                        await waiting.more()
                 except TimeoutError:
                     yield _bookmark(self._reader.position)
-        except NewEpoch:
-            return  # it comes back, and is told that its position is of another log
-        finally:
-            bus.remove_waker(wake.set)
 
     async def _next_texts(self) -> Iterator[str]:
         """The next events in pieces, so that one who does not read costs little."""

@@ -44,7 +44,11 @@ class Window:
         if position < self.start:
             return None
         skipped = position - self.start
-        return list(islice(self._rows, skipped, skipped + limit))
+        wanted = max(0, self.head - position)
+        if wanted > skipped:
+            return list(islice(self._rows, skipped, skipped + limit))
+        newest = list(islice(reversed(self._rows), wanted))  # who is near the head is so
+        return newest[: -limit - 1 : -1]
 
     def newest_first(self) -> list[LogRow]:
         """Every event that it holds."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,17 +12,11 @@ from websockets.http11 import Request
 
 from task_copilot.buckets import Bucket
 from task_copilot.entrance import REQUEST_SECONDS, Crowd
-from task_copilot.events.websocket import CLOSE_NOT_ALLOWED, CLOSE_SECONDS, EXTENSION, too_many
+from task_copilot.events.connection import CLOSE_NOT_ALLOWED, CLOSE_SECONDS, too_many
+from task_copilot.events.frames import framed
+from task_copilot.events.live import WRITE_BYTES
+from task_copilot.events.websocket import EXTENSION
 from task_copilot.strict_websocket import StrictWebSocket
-
-WRITE_BYTES = 64 * 1024
-"""A write ends with the frame that reaches it. As much may wait in the transport already, so
-that a listener that does not read costs twice that and no more."""
-
-FINAL_TEXT = 0x81
-SIZE_IN_16_BITS = 126
-SIZE_IN_64_BITS = 127
-"""The first byte of a whole text message, and what stands for a longer size in the second."""
 
 PARSED_BYTES = 1024
 """So much of what has come is parsed before a look at whether it is too many frames."""
@@ -174,33 +167,20 @@ class PatientWebSocket(StrictWebSocket):
 
     async def _write(self, parts: Sequence[bytes]) -> None:
         await self.writable.wait()
-        if self.disconnected or self.close_sent or self.transport.is_closing():
+        if not self.put(b"".join(parts)):
             raise ConnectionResetError("the listener has gone")
-        self._put(b"".join(parts))
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> bool:
+        """Writes whole frames in this turn, if the client is there and has read most of what
+        waits; says whether it did."""
+        transport = self.transport
+        if not self.writable.is_set() or self.disconnected or self.close_sent:
+            return False
+        if transport.is_closing():
+            return False
         self._written += len(data)
-        self.transport.write(data)
-
-    def takes_more(self) -> bool:
-        """Whether the client has read most of what waits, and is there."""
-        ended = self.disconnected or self.close_sent or self.transport.is_closing()
-        return self.writable.is_set() and not ended
-
-    def write_texts(self, texts: Sequence[str]) -> None:
-        """Sends text messages at once; only while `takes_more`."""
-        self._put(b"".join(map(framed, texts)))
-
-
-def framed(text: str) -> bytes:
-    """A text message as a server sends it: unmasked, in one frame (RFC 6455, section 5.2)."""
-    data = text.encode()
-    size = len(data)
-    if size < SIZE_IN_16_BITS:
-        return struct.pack("!BB", FINAL_TEXT, size) + data
-    if size < 1 << 16:
-        return struct.pack("!BBH", FINAL_TEXT, SIZE_IN_16_BITS, size) + data
-    return struct.pack("!BBQ", FINAL_TEXT, SIZE_IN_64_BITS, size) + data
+        transport.write(data)
+        return True
 
 
 class ImpatientHttp(H11Protocol):

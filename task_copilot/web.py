@@ -42,10 +42,11 @@ from task_copilot.clock import Clock
 from task_copilot.credentials import place_of
 from task_copilot.database.store import Database
 from task_copilot.events.bus import Bus
+from task_copilot.events.connection import WebSocketLimits
 from task_copilot.events.feed import Feed
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
-from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
+from task_copilot.events.websocket import WebSocketEndpoint
 from task_copilot.guard import HostAndOriginGuard
 from task_copilot.mcp_http import PATH as MCP_PATH
 from task_copilot.mcp_http import McpEndpoint, Parts

@@ -98,7 +98,9 @@ class ClientEnd:
 
 class ServerEnd:
     """What the ASGI application has, in its loop: receive, send, and what a server can do
-    beyond ASGI (`events.websocket.Connection`)."""
+    beyond ASGI (`events.connection.Connection`)."""
+
+    put = None  # messages come whole here: there are no frames
 
     def __init__(self, client: ClientEnd) -> None:
         self.last_pong = 0.0
@@ -177,14 +179,6 @@ class ServerEnd:
         await self._writable.wait()
         if self._gone:
             raise ConnectionResetError("the listener has gone")
-        self.write_texts(texts)
-
-    def takes_more(self) -> bool:
-        """Whether the client has read most of what waits, and is there."""
-        return self._writable.is_set() and not self._gone
-
-    def write_texts(self, texts: Sequence[str]) -> None:
-        """Sends messages at once."""
         self._unread += len(texts)
         if self._unread >= MAX_UNREAD:
             self._writable.clear()

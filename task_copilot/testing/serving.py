@@ -15,10 +15,10 @@ from task_copilot.database.portions import in_portions
 from task_copilot.database.store import Database
 from task_copilot.events import log, retention
 from task_copilot.events.bus import Bus
+from task_copilot.events.connection import CLOSE_COME_BACK
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogRow
 from task_copilot.events.pages import LogPages
-from task_copilot.events.websocket import CLOSE_COME_BACK
 from task_copilot.events.window import Window
 from task_copilot.location import Location
 from task_copilot.metrics import HubMetrics, exposition

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from frames import parsed
 from integration.test_websocket import (
     LIMIT_SECONDS,
     AsgiClient,
@@ -276,7 +277,7 @@ async def test_subscribing_and_unsubscribing_in_a_loop_loses_nothing_of_what_sta
 async def test_a_reader_that_makes_no_progress_is_closed_although_it_answers_pings(
     database_url: str,
 ) -> None:
-    limits = {"ping_interval": 0.1, "listener_timeout": 0.6}
+    limits: dict[str, Any] = {"ping_interval": 0.1, "listener_timeout": 0.6}
     async with running(database_url, **limits) as hub, RawClient.to(hub, takes=4096) as stuck:
         await hub.create()
         stuck.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -334,9 +335,11 @@ class Own:
     """What `protocols.PatientWebSocket` offers, writing to the same queue."""
 
     last_pong = 0.0
+    begun = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_frames: bool) -> None:
         self.client: AsgiClient | None = None
+        self.put = self._take if takes_frames else None
 
     def ping(self) -> None: ...
     def abort(self) -> None: ...
@@ -345,15 +348,17 @@ class Own:
         return 0
 
     async def send_texts(self, texts: Sequence[str]) -> None:
-        self.write_texts(texts)
-
-    def takes_more(self) -> bool:
-        return self.client is not None
-
-    def write_texts(self, texts: Sequence[str]) -> None:
-        assert self.client is not None
         for each in texts:
-            self.client._from_app.put_nowait({"type": "websocket.send", "text": each})
+            self._bring(each)
+
+    def _take(self, data: bytes) -> bool:
+        for frame in parsed(data):
+            self._bring(bytes(frame.data).decode())
+        return True
+
+    def _bring(self, text: str) -> None:
+        assert self.client is not None
+        self.client._from_app.put_nowait({"type": "websocket.send", "text": text})
 
 
 @pytest.mark.sqlite_only
@@ -385,7 +390,8 @@ async def test_plain_asgi_gives_the_same_frames_as_the_servers_own_connection(
         return [{**frame, "timestamp": None} for frame in found]
 
     plain = await frames(None)
-    assert plain == await frames(Own())
+    assert plain == await frames(Own(takes_frames=True))
+    assert plain == await frames(Own(takes_frames=False))
     assert [frame["type"] for frame in plain[-3:]] == ["events"] * 3
 
 

@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 from integration.test_websocket import LIMIT_SECONDS, MIB, Client, RawClient, Running, running
 from task_copilot import protocols
 from task_copilot.access import bodies, rates
-from task_copilot.events import websocket
+from task_copilot.events import connection
 
 
 @pytest.fixture
@@ -334,4 +334,4 @@ async def test_invalid_requests_leave_no_word_in_the_log(
 
 
 def test_the_reason_of_a_close_fits_a_close_frame() -> None:
-    assert len(websocket.too_many(100_000).encode()) <= 123
+    assert len(connection.too_many(100_000).encode()) <= 123

@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -29,11 +30,12 @@ from task_copilot.database.store import Database
 from task_copilot.errors import StorageError
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
+from task_copilot.events.connection import WebSocketLimits
 from task_copilot.events.listeners import Listeners
 from task_copilot.events.log import LogPage, LogRow
 from task_copilot.events.pages import LogPages
 from task_copilot.events.types import TaskCreated, numbered, payload
-from task_copilot.events.websocket import WebSocketEndpoint, WebSocketLimits
+from task_copilot.events.websocket import WebSocketEndpoint
 from task_copilot.hub import Hub
 from task_copilot.location import Location
 from task_copilot.settings import Settings
@@ -64,6 +66,8 @@ class Running:
     scope: Scope
     http: httpx2.AsyncClient
     failing_reads: list[Exception] = field(default_factory=list)
+    trust: ssl.SSLContext | None = None
+    """What trusts its certificate, where it has one."""
 
     @property
     def port(self) -> int:
@@ -105,7 +109,9 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(place: Path | str, **changes: Any) -> AsyncIterator[Running]:
+async def running(
+    place: Path | str, *, trust: ssl.SSLContext | None = None, **changes: Any
+) -> AsyncIterator[Running]:
     settings = Settings(
         **{
             "database_url": place if isinstance(place, str) else f"sqlite:///{place / 'tasks.db'}",
@@ -131,10 +137,11 @@ async def running(place: Path | str, **changes: Any) -> AsyncIterator[Running]:
     hub = Hub(settings, bus, system_clock, database)
     assert await hub.start()
     workspace = await database.write(lambda t: workspaces.ensure(t, Location("here", None)))
-    url = f"http://127.0.0.1:{hub.port}"
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+    known = True if trust is None else trust
+    async with httpx2.AsyncClient(base_url=hub.address, trust_env=False, verify=known) as http:
         try:
-            yield Running(database, bus, hub, Scope(workspace, "me"), http, failing_reads)
+            scope = Scope(workspace, "me")
+            yield Running(database, bus, hub, scope, http, failing_reads, trust)
         finally:
             await hub.stop()
             await bus.close()
@@ -169,7 +176,8 @@ class Client:
     async def to(cls, hub: Running, *topics: str) -> AsyncIterator[Self]:
         """A client, subscribed already if topics are given."""
         opening = connect(
-            f"ws://127.0.0.1:{hub.port}/ws",
+            f"{hub.hub.address.replace('http', 'ws', 1)}/ws",
+            ssl=hub.trust,
             proxy=None,
             compression=None,
             ping_interval=None,
@@ -667,6 +675,21 @@ async def test_a_listener_that_does_not_read_disturbs_nobody_and_loses_nothing(
         for client in slow:
             assert await client.events(count) == received
             assert (await client.ask("ping"))["type"] == "pong"
+
+
+async def test_a_listener_that_reads_later_gets_everything_and_then_what_comes(
+    start: Start,
+) -> None:
+    hub = await start()
+    await hub.create()
+    count = 500
+    async with Client.to(hub, "*") as slow, Client.to(hub, "*") as quick:
+        quick_reads = asyncio.create_task(quick.seqs(count))
+        await hub.update_with_long_texts(1, count)
+        assert await quick_reads == seq_range(1, count + 1)
+        assert await slow.seqs(count) == seq_range(1, count + 1)
+        await hub.create()
+        assert await slow.seqs(1) == await quick.seqs(1) == [count + 2]
 
 
 async def test_a_page_of_the_log_is_bounded_in_bytes_too(start: Start) -> None:

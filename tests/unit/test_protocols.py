@@ -5,25 +5,11 @@ from typing import Any
 
 import pytest
 from websockets.frames import Frame, Opcode
-from websockets.streams import StreamReader
 
-from task_copilot.protocols import WRITE_BYTES, PatientWebSocket, framed
-
-
-def parsed(data: bytes) -> list[Frame]:
-    """The frames of `data` as the library reads them from a server."""
-    reader, found = StreamReader(), []
-    reader.feed_data(data)
-    reader.feed_eof()
-    while True:
-        parsing = Frame.parse(reader.read_exact, mask=False)
-        try:
-            while True:
-                next(parsing)
-        except StopIteration as end:
-            found.append(end.value)
-        except EOFError:
-            return found
+from frames import parsed
+from task_copilot.events.frames import framed
+from task_copilot.events.live import WRITE_BYTES
+from task_copilot.protocols import PatientWebSocket
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 300_000])
@@ -50,6 +36,9 @@ class Transport:
     def is_closing(self) -> bool:
         return self.closing
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
 
 def connection() -> Any:
     found: Any = PatientWebSocket.__new__(PatientWebSocket)
@@ -73,6 +62,15 @@ async def test_small_texts_go_out_with_one_write_and_large_ones_bounded() -> Non
     assert len(to.transport.written) == 8
 
 
+async def test_what_is_put_is_written_whole_or_not_at_all() -> None:
+    to = connection()
+    assert to.put(b"frames")
+    assert to.sent() == len(b"frames")
+    to.writable.clear()
+    assert not to.put(b"more")
+    assert to.transport.written == [b"frames"]
+
+
 async def test_nothing_is_written_while_the_client_does_not_read() -> None:
     to = connection()
     to.writable.clear()
@@ -90,4 +88,5 @@ async def test_to_a_connection_that_ends_nothing_is_written(state: str) -> None:
     setattr(to.transport if state == "closing" else to, state, True)
     with pytest.raises(ConnectionError):
         await to.send_texts(["x"])
+    assert not to.put(b"x")
     assert to.transport.written == []
