@@ -18,7 +18,6 @@ from benchmarks.pinning import LOAD_CORE, pinned, processor_seconds
 from benchmarks.rivals import Rival, Running
 
 SETTLE_SECONDS = 0.2
-"""Until what connecting has left to do is done."""
 
 ACKS = 5
 """So often listeners say how far they are, for each distance that the publisher may be ahead."""
@@ -91,10 +90,15 @@ def contest(rivals: Sequence[Rival], jobs: Mapping[str, Job], rounds: int) -> Tu
 def turn(server: Running, dialect: str, job: Job) -> Turn:
     """All phases, with listeners of their own."""
     with listening(server, dialect, job) as load:
-        time.sleep(SETTLE_SECONDS)
+        settle()
         memory = resident(server.pid)
         outcomes = {name: phase(server, load, order) for name, order in job.phases.items()}
     return Turn(outcomes, memory)
+
+
+def settle() -> None:
+    """Waits until what connecting or disconnecting has left to do is done."""
+    time.sleep(SETTLE_SECONDS)
 
 
 @contextmanager
