@@ -42,11 +42,18 @@ class LoadListener:
         self._dialect = dialect
         self._framing = dialect.framing()
         self._socket = socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS)
-        self._connect(port, topic)
+        try:
+            self._connect(port, topic)
+        except BaseException:
+            self.close()
+            raise
 
     def fileno(self) -> int:
         """For a selector."""
         return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
 
     def _connect(self, port: int, topic: str) -> None:
         path = self._dialect.path.format(topic=topic)
@@ -55,6 +62,8 @@ class LoadListener:
         waiting = self._framing.take(self._behind_headers())
         for step in self._dialect.opening(topic):
             waiting = self._take_step(step, waiting)
+        # Events may have come with the last answer.
+        self._take(waiting, time.monotonic_ns() // 1000)
 
     def _behind_headers(self) -> bytes:
         status = b"HTTP/1.1 101 " if self._dialect.is_websocket else b"HTTP/1.1 200 "
@@ -83,7 +92,9 @@ class LoadListener:
         missing, comes twice or comes too early."""
         chunk = self._some()
         moment = time.monotonic_ns() // 1000
-        messages = self._framing.take(chunk)
+        self._take(self._framing.take(chunk), moment)
+
+    def _take(self, messages: bytes, moment: int) -> None:
         found = EVENT.findall(messages)
         numbers = [int(seq) for seq, _ in found]
         expected = range(self.next, self.next + len(found) * self._step, self._step)

@@ -35,5 +35,5 @@ async def serve_stock(
 
 
 if __name__ == "__main__":
-    server.serve_stdio = serve_stock  # type: ignore[assignment]
+    server.serve_stdio = serve_stock  # type: ignore[attr-defined, assignment]
     cli.main()

@@ -84,8 +84,13 @@ def compared(rivals: Sequence[Rival], size: Size) -> list[Measure]:
     """Both jobs, of all rivals in turns."""
     of = {kind: kind.job(size) for kind in kinds(size.listeners)}
     turns = contest(rivals, {kind.name: job for kind, job in of.items()}, size.rounds)
-    found = [measure for kind in of for measure in _Shown(kind, size, turns[kind.name]).measures()]
+    found = [measure for kind in of for measure in shown_of(kind, size, turns[kind.name])]
     return [*found, *_memory(turns, size)]
+
+
+def shown_of(kind: Kind, size: Size, turns: dict[str, list[Turn]]) -> list[Measure]:
+    """What is written of one job."""
+    return list(_Shown(kind, size, turns).measures())
 
 
 class _Shown:
