@@ -68,6 +68,12 @@ class LineProcess:
             pass
         return found[0]
 
+    def finish(self) -> None:
+        """Ends its input, and waits until it has ended."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(PATIENCE_SECONDS)
+
     def errors(self) -> str:
         """What the process has said on stderr."""
         self._errors.seek(0)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from benchmarks.peers.control import obey
 from benchmarks.peers.event import EVENT_TYPE, TIMESTAMP, Event, encode
+from benchmarks.sampling import Sampler
 from task_copilot.application import open_blocking
 from task_copilot.clock import system_clock
 from task_copilot.events.bus import Bus
@@ -63,7 +64,10 @@ async def main() -> None:
     if not await hub.start() or hub.port is None:
         raise RuntimeError("the hub does not serve")
     gc.freeze()  # as the program itself does
+    sampler = Sampler()
+    sampler.start()
     await obey(hub.port, send)
+    sampler.stop()
     await bus.close()
     await hub.stop()
     await database.close()
