@@ -9,8 +9,9 @@ much, --attempts N repeats it; the attempt that is kept is chosen by that share 
 was measured.
 
 A whole run prints its tables and writes benchmarks/RESULTS.md and benchmarks/results.json.
-With --quick or --only it prints only. The exit code is 1 if something could not be measured, and
-with --check also if a target is missed; without, missed targets are only shown.
+With --quick or --only it prints only, and with --quick, which is there to see that all of it
+runs, no target is judged. The exit code is 1 if something could not be measured, and with --check
+also if a target is missed; without, missed targets are only shown.
 """
 
 import argparse
@@ -69,6 +70,8 @@ def _find(suite: Suite, *, quick: bool, attempts: int) -> Finding | None:
             print(f"{suite.name} could not be measured:", file=sys.stderr)
             traceback.print_exc()
             return None
+        if quick:
+            measures = [replace(measure, target=None) for measure in measures]
         others = neighbours.share()
         if calmest is None or others < calmest.others:
             calmest = Finding(suite, measures, others, attempt)

@@ -4,7 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 Comparison = Literal["<", "<=", ">=", "=="]
 
@@ -30,10 +30,18 @@ class Target:
         return f"{self.comparison} {number(self.limit)}"
 
 
+class Cell(NamedTuple):
+    """Where a value stands in a grid, whose columns are the names of its values."""
+
+    grid: str
+    row: str
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One value. Without a target it is there to explain the others; `rounds` says how often
-    it was taken, and `note` what else is worth knowing, such as the spread."""
+    it was taken, and `note` what else is worth knowing, such as the spread. With a `cell` it is
+    shown among others of its kind."""
 
     name: str
     value: float
@@ -41,6 +49,7 @@ class Measure:
     rounds: str
     target: Target | None = None
     note: str = ""
+    cell: Cell | None = None
 
     @property
     def passed(self) -> bool | None:

@@ -39,6 +39,8 @@ class Run:
     def verdict(self) -> str:
         """One sentence: how many targets were met, and which were not."""
         targets = sum(measure.target is not None for measure in self.measures)
+        if not targets:
+            return "No target was judged."
         names = "; ".join(measure.name for measure in self.missed)
         met = f"{targets - len(self.missed)} of {targets} targets met"
         return f"{met}. Missed: {names}." if names else f"{met}."
@@ -52,15 +54,35 @@ def cells(measure: Measure) -> tuple[str, ...]:
     return (measure.name, value, target, result, measure.rounds, measure.note)
 
 
+def tables(finding: Finding) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """A title, empty for the first, and rows, the first of which are headings: what is listed
+    one by one, and then each grid."""
+    listed = [measure for measure in finding.measures if measure.cell is None]
+    yield "", [HEADINGS, *map(cells, listed)]
+    grids: dict[str, dict[str, dict[str, str]]] = {}
+    for measure in finding.measures:
+        if measure.cell is not None:
+            rows = grids.setdefault(measure.cell.grid, {})
+            value = f"{number(measure.value)} {measure.unit}".strip()
+            rows.setdefault(measure.cell.row, {})[measure.name] = value
+    for title, rows in grids.items():
+        columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+        shown = [(name, *(row.get(one, "") for one in columns)) for name, row in rows.items()]
+        yield title, [("", *columns), *shown]
+
+
 def table(finding: Finding) -> str:
     """A suite's measures, aligned for a terminal."""
-    rows = [HEADINGS, *map(cells, finding.measures)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([finding.title, *(f"  {line}" for line in lines), finding.circumstances])
+    lines = [finding.title]
+    for title, rows in tables(finding):
+        if title:
+            lines.append(f"  {title}:")
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines += [
+            "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            for row in rows
+        ]
+    return "\n".join([*(line.rstrip() for line in lines), finding.circumstances])
 
 
 def write(run: Run) -> None:
@@ -80,11 +102,14 @@ def _markdown(run: Run) -> Iterator[str]:
     for finding in run.findings:
         yield ""
         yield f"## {finding.title}"
-        yield ""
-        yield _row(HEADINGS)
-        yield "|---" * len(HEADINGS) + "|"
-        for measure in finding.measures:
-            yield _row(cells(measure))
+        for title, (headings, *rows) in tables(finding):
+            yield ""
+            if title:
+                yield f"{title}:"
+                yield ""
+            yield _row(headings)
+            yield "|---" * len(headings) + "|"
+            yield from map(_row, rows)
         yield ""
         yield finding.circumstances
     yield ""

@@ -37,7 +37,7 @@ def run(*, quick: bool) -> list[Measure]:
             median(answers) / median(imports),
             "",
             rounds,
-            Target("<=", 1.3),
+            Target("<=", 1.15),
         ),
         Measure(
             "to the `initialize` reply ÷ the import without the interpreter's exit",

@@ -34,8 +34,8 @@ def run(*, quick: bool) -> list[Measure]:
     """All servers live side by side, and take turns."""
     rounds, calls = (2, 200) if quick else (15, 800)
     ways = (
-        Way("one after the other", 1, calls, 0.28),
-        Way(f"{IN_FLIGHT} in flight", IN_FLIGHT, 2 * calls, 0.42),
+        Way("one after the other", 1, calls, 0.4),
+        Way(f"{IN_FLIGHT} in flight", IN_FLIGHT, 2 * calls, 0.6),
     )
     with ExitStack() as stack:
         servers = {
