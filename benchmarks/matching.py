@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from benchmarks.peers.event import EVENT_TYPE, TIMESTAMP
 from task_copilot.events.filters import Subscriptions
 from task_copilot.events.log import LogRow
+from task_copilot.events.matching import MatchIndex
 
 CountsWanting = Callable[[LogRow], int]
 """How many listeners want an event, found as the hub finds it."""
@@ -12,14 +13,14 @@ CountsWanting = Callable[[LogRow], int]
 
 def matcher(listeners: Sequence[Sequence[str]]) -> CountsWanting:
     """For listeners with these patterns each."""
-    everyone = []
-    for patterns in listeners:
+    index: MatchIndex[int] = MatchIndex()
+    for number, patterns in enumerate(listeners):
         subscriptions = Subscriptions()
         subscriptions.add(patterns)
-        everyone.append(subscriptions)
+        index.add(subscriptions.selection, number)
 
     def count(row: LogRow) -> int:
-        return sum(subscriptions.match(row) for subscriptions in everyone)
+        return len(index.wanting(row))
 
     return count
 
