@@ -18,6 +18,7 @@ from task_copilot.settings import ENVIRONMENT_PREFIX, Settings
 
 SERVER = [str(Path(sys.executable).with_name("task-copilot"))]
 WORKSPACE = "bench"
+SANDBOX_PREFIX = "task-copilot-bench-"
 HUB_SECONDS = 20.0
 
 
@@ -85,7 +86,7 @@ class Sandbox:
 @contextmanager
 def sandbox() -> Iterator[Sandbox]:
     """A new sandbox, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="task-copilot-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix=SANDBOX_PREFIX) as folder:
         yield Sandbox(Path(folder), _free_port())
 
 
