@@ -1,10 +1,14 @@
 """One write transaction, as an operation of the domain sees it."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from sqlalchemy import Connection
+
+from task_copilot.clock import Clock
 
 T = TypeVar("T")
 
@@ -19,7 +23,6 @@ class OutboxEntry:
     payload: str
 
 
-@dataclass(slots=True)
 class Transaction:
     """What an operation gets: a connection under the write lock, and where events wait.
 
@@ -28,10 +31,30 @@ class Transaction:
     once the transaction is on disk, and not at all if it is not.
     """
 
-    connection: Connection
-    now: str
-    outbox: list[OutboxEntry] = field(default_factory=list)
-    after_commit: list[Callable[[], None]] = field(default_factory=list)
+    def __init__(
+        self, connection: Connection, clock: Clock, hold: Callable[[], None] = lambda: None
+    ) -> None:
+        self.connection = connection
+        self.outbox: list[OutboxEntry] = []
+        self.after_commit: list[Callable[[], None]] = []
+        self._clock = clock
+        self._hold = hold
+
+    @property
+    def now(self) -> str:
+        """The time of all that it writes: one at which it had the lock, so that times have the
+        order of the commits."""
+        return self._began[0]
+
+    @property
+    def since(self) -> float:
+        """The same on the clock that only goes forward."""
+        return self._began[1]
+
+    @cached_property
+    def _began(self) -> tuple[str, float]:
+        self._hold()
+        return self._clock(), time.monotonic()
 
 
 Operation = Callable[[Transaction], T]
