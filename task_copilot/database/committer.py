@@ -211,7 +211,7 @@ class Committer(Generic[RowT]):
     ) -> None:
         for operation in taken:
             outcomes.append(self._run(operation, transaction, driver))
-            if time.monotonic() - transaction.since > MAX_SECONDS:
+            if time.monotonic() - transaction.began > MAX_SECONDS:
                 return
 
     def _run(self, operation: Operation[Any], transaction: Transaction, driver: Any) -> Outcome:

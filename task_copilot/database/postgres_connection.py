@@ -80,18 +80,25 @@ class _CountingCursor(psycopg.Cursor[Any]):
     """Notes that something was written, which PostgreSQL does not count by itself."""
 
     def execute(self, *arguments: Any, **options: Any) -> "_CountingCursor":
+        self._writing.settle()
         super().execute(*arguments, **options)
         self._note()
         return self
 
     def executemany(self, *arguments: Any, **options: Any) -> None:
+        self._writing.settle()
         super().executemany(*arguments, **options)
         self._note()
 
+    @property
+    def _writing(self) -> "WritingConnection":
+        connection: Any = self.connection
+        writing: WritingConnection = connection
+        return writing
+
     def _note(self) -> None:
         if self.rowcount and not (self.statusmessage or "").startswith("SELECT"):
-            connection: Any = self.connection
-            connection.written += 1
+            self._writing.written += 1
 
 
 class WritingConnection(psycopg.Connection[Any]):
@@ -129,11 +136,6 @@ class WritingConnection(psycopg.Connection[Any]):
         self._waiting.clear()
         self.locking = self.version = self.check = None
         self.failed = False
-
-    def cursor(self, *arguments: Any, **options: Any) -> Any:
-        """As the driver's; what waits is sent before."""
-        self.settle()
-        return super().cursor(*arguments, **options)
 
     @property
     def has_begun(self) -> bool:

@@ -159,6 +159,10 @@ class _Piped(_Compiled):
         told: Callable[[], Any] = self._send(connection, parameters).scalar
         return told
 
+    def stream(self, connection: Connection, parameters: Parameters) -> Any:
+        _driver(connection).settle()
+        return super().stream(connection, parameters)
+
     def all(self, connection: Connection, parameters: Parameters) -> list[Any]:
         rows: list[Any] = self._send(connection, parameters).rows(self.make_row)
         return rows

@@ -28,7 +28,8 @@ class Transaction:
 
     `outbox` holds the events in the order in which the operations of this transaction
     emitted them; they get their numbers just before the commit. `after_commit` is called
-    once the transaction is on disk, and not at all if it is not.
+    once the transaction is on disk, and not at all if it is not. `began` is the moment from which
+    on others have certainly had to wait for it.
     """
 
     def __init__(
@@ -39,22 +40,15 @@ class Transaction:
         self.after_commit: list[Callable[[], None]] = []
         self._clock = clock
         self._hold = hold
+        self.began = time.monotonic()
 
-    @property
+    @cached_property
     def now(self) -> str:
         """The time of all that it writes: one at which it had the lock, so that times have the
         order of the commits."""
-        return self._began[0]
-
-    @property
-    def since(self) -> float:
-        """The same on the clock that only goes forward."""
-        return self._began[1]
-
-    @cached_property
-    def _began(self) -> tuple[str, float]:
         self._hold()
-        return self._clock(), time.monotonic()
+        self.began = time.monotonic()
+        return self._clock()
 
 
 Operation = Callable[[Transaction], T]
