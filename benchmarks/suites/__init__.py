@@ -20,6 +20,9 @@ from benchmarks.suites import (
     startup,
     stream_lists,
     takeover,
+    team_delivery,
+    team_growth,
+    team_writes,
     updates,
     wire,
 )
@@ -47,5 +50,8 @@ SUITES: dict[str, Suite] = {
         idle,
         routes,
         dashboard,
+        team_writes,
+        team_delivery,
+        team_growth,
     )
 }
