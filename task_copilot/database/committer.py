@@ -76,9 +76,10 @@ def commit(engine: Engine, driver: Any, *, announce: bool) -> None:
 class _Undone(Exception):
     """An operation failed in a way that takes the whole transaction with it."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, *, at_the_end: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
+        self.at_the_end = at_the_end
 
 
 class Committer(Generic[RowT]):
@@ -121,7 +122,7 @@ class Committer(Generic[RowT]):
         try:
             rows = self._outages.through(lambda: self._transact(taken, outcomes), deadline)
         except _Undone as failure:
-            if isinstance(failure.error, StorageError):
+            if isinstance(failure.error, StorageError) or failure.at_the_end:
                 self._discard_connection()
             if len(taken) == 1:
                 return [Outcome(error=failure.error)], []
@@ -191,7 +192,7 @@ class Committer(Generic[RowT]):
             # Statements of an operation may be carried out, and fail, only now.
             if isinstance(meaning := self._meaning(error), StorageError):
                 raise
-            raise _Undone(meaning) from error
+            raise _Undone(meaning, at_the_end=True) from error
         return rows()
 
     def _end_account(self, connection: Connection) -> None:

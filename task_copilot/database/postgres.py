@@ -207,6 +207,14 @@ def commit(driver: WritingConnection, *, announce: bool) -> None:
     With it goes a number by which `is_committed` knows it again. All of it is one message, and
     with it go the statements that nobody has waited for: where one fails, the server carries
     out none that comes behind it, and does not commit.
+
+    The server holds the lock until the disk has the commit, and so writers of several processes
+    do not share one write to the disk; those of one process do. Without waiting for the disk
+    (synchronous_commit=off, and a wait for it before the call is answered) they would, but others
+    see such a commit before it is safe: a hub would deliver an event that may be gone after the
+    server's machine has lost its power, and whose number is given anew then. Every reader would
+    have to wait in turn until the disk has what it has read, and synchronous standbys too, of
+    which a reader learns nothing.
     """
     hold(driver)
     if driver.failed:
