@@ -38,7 +38,11 @@ def main() -> int:
     chosen = [SUITES[name] for name in SUITES if name in (asked.only or SUITES)]
     start, date = time.monotonic(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     tree, facts = machine.tree(), machine.facts()
-    tried = [_find(suite, quick=asked.quick, attempts=asked.attempts) for suite in chosen]
+    skipped = {suite.title: why for suite in chosen if (why := suite.missing()) is not None}
+    for title, why in skipped.items():
+        print(f"{title}\n  skipped: {why}\n", flush=True)
+    possible = [suite for suite in chosen if suite.title not in skipped]
+    tried = [_find(suite, quick=asked.quick, attempts=asked.attempts) for suite in possible]
     findings = [finding for finding in tried if finding is not None]
     run = report.Run(
         command=shlex.join(["python", *sys.orig_argv[1:]]),
@@ -48,9 +52,10 @@ def main() -> int:
         tree_changed_meanwhile=machine.tree() != tree,
         facts=facts,
         findings=findings,
+        skipped=skipped,
     )
     print(run.verdict)
-    if len(findings) < len(chosen):
+    if len(findings) < len(possible):
         return 1
     if not asked.quick and chosen == list(SUITES.values()):
         report.write(run)

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from benchmarks import clocked_server
+from benchmarks.postgres import connected
 from benchmarks.sandbox import Sandbox
 from task_copilot.database.sqlite import driver
 
@@ -39,10 +40,12 @@ class CommitClock:
 
     def actors(self) -> dict[int, str]:
         """Who made each event."""
-        rows = self._rows("SELECT seq, payload FROM events WHERE seq > ?", self.begin)
+        rows = self._rows(f"SELECT seq, payload FROM events WHERE seq > {self.begin}")  # noqa: S608
         return {seq: json.loads(payload)["actor"] for seq, payload in rows}
 
-    def _rows(self, query: str, *values: int) -> list[Any]:
-        with closing(driver().connect(str(self._sandbox.database))) as connection:
-            found: list[Any] = connection.execute(query, values).fetchall()
+    def _rows(self, query: str) -> list[Any]:
+        url = self._sandbox.url
+        opened = connected(url) if url else driver().connect(str(self._sandbox.database))
+        with closing(opened) as connection:
+            found: list[Any] = connection.execute(query).fetchall()
             return found

@@ -65,11 +65,16 @@ class Run(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A benchmark that `--only` can choose."""
+    """A benchmark that `--only` can choose; `missing` says why it cannot run here."""
 
     name: str
     about: str
     run: Run
+    missing: Callable[[], str | None] = lambda: None
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}: {self.about}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class Finding:
 
     @property
     def title(self) -> str:
-        return f"{self.suite.name}: {self.suite.about}"
+        return self.suite.title
 
     @property
     def circumstances(self) -> str:

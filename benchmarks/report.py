@@ -26,6 +26,8 @@ class Run:
     tree_changed_meanwhile: bool
     facts: dict[str, str]
     findings: list[Finding]
+    skipped: dict[str, str]
+    """Why, by the titles of suites that could not run here."""
 
     @property
     def measures(self) -> list[Measure]:
@@ -112,6 +114,11 @@ def _markdown(run: Run) -> Iterator[str]:
             yield from map(_row, rows)
         yield ""
         yield finding.circumstances
+    for title, why in run.skipped.items():
+        yield ""
+        yield f"## {title}"
+        yield ""
+        yield f"Skipped: {why}."
     yield ""
     yield "## The run"
     yield ""
@@ -146,6 +153,7 @@ def _as_json(run: Run) -> dict[str, Any]:
         "date": run.date,
         "seconds": round(run.seconds, 1),
         "facts": run.facts,
+        "skipped": run.skipped,
         "measures": [
             {
                 "suite": finding.suite.name,

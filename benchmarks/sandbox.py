@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -23,10 +23,12 @@ HUB_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What belongs to one server; `environment` gives it to a process."""
+    """What belongs to one server; `environment` gives it to a process. Without a `url` it has a
+    SQLite file of its own."""
 
     folder: Path
     port: int
+    url: str | None = None
 
     @property
     def database(self) -> Path:
@@ -41,7 +43,7 @@ class Sandbox:
     def settings(self) -> Settings:
         """The server's settings, for code that opens the database itself."""
         return Settings(
-            database_url=f"sqlite:///{self.database}",
+            database_url=self.url or f"sqlite:///{self.database}",
             port=self.port,
             workspace=WORKSPACE,
         )
@@ -61,6 +63,10 @@ class Sandbox:
     @property
     def events_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws"
+
+    def beside(self) -> "Sandbox":
+        """Another one on the same database, with a hub of its own."""
+        return replace(self, port=_free_port())
 
     def wait_for_hub(self, listeners: int = 0) -> None:
         """Returns when the hub answers and has as many listeners; raises TimeoutError."""
@@ -83,10 +89,10 @@ class Sandbox:
 
 
 @contextmanager
-def sandbox() -> Iterator[Sandbox]:
-    """A new sandbox, removed at the end."""
+def sandbox(url: str | None = None) -> Iterator[Sandbox]:
+    """A new sandbox, removed at the end; on the database at `url`, if one is given."""
     with tempfile.TemporaryDirectory(prefix="task-copilot-bench-") as folder:
-        yield Sandbox(Path(folder), _free_port())
+        yield Sandbox(Path(folder), _free_port(), url)
 
 
 def _free_port() -> int:

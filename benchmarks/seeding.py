@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
+from benchmarks.postgres import connected
 from benchmarks.sandbox import WORKSPACE, Sandbox
 from task_copilot.application import open_blocking
 from task_copilot.clock import system_clock
@@ -19,7 +20,7 @@ from task_copilot.database.tables import streams, tasks, workspaces
 from task_copilot.database.transaction import Transaction
 from task_copilot.events import log
 from task_copilot.events.log import LogRow
-from task_copilot.events.types import TaskStatusChanged
+from task_copilot.events.types import TaskStatusChanged, payload
 
 STATUSES = ("pending", "in_progress", "blocked", "completed")
 
@@ -60,6 +61,27 @@ def add_events(database: Database[LogRow], count: int, tasks: int = 100) -> int:
         return log.state(transaction.connection).head + count
 
     return database.write_now(append)
+
+
+def load_events(sandbox: Sandbox, count: int, tasks: int = 100) -> None:
+    """Writes `count` events into the empty log of a PostgreSQL database, as `add_events` would, in
+    one statement of the server's own; then lets the server look at what it has got."""
+    with opened(sandbox) as database, connected(str(sandbox.url)) as driver:
+        assert database.read_now(log.state).head == 0
+        now, mark = system_clock(), "TASK-0"
+        event = _event(0, now)
+        values = (payload(event, actor="bench", timestamp=now), event.topic, event.event_type)
+        driver.execute(
+            "INSERT INTO events (seq, topic, event_type, timestamp, payload) "
+            "SELECT seq, replace(topic, mark, task), kind, now, replace(payload, mark, task) "
+            "FROM (SELECT %s::text AS payload, %s::text AS topic, %s::text AS kind, "
+            "%s::text AS now, %s::text AS mark) AS one, "
+            "(SELECT n AS seq, 'TASK-' || (n - 1) %% %s AS task FROM generate_series(1, %s) AS n) "
+            "AS numbers ORDER BY seq",
+            (*values, now, mark, tasks, count),
+        )
+        driver.execute("UPDATE log SET head = %s", (count,))
+        driver.execute("VACUUM ANALYZE")
 
 
 def _event(place: int, now: str) -> TaskStatusChanged:

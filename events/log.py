@@ -1,5 +1,6 @@
 """The durable event log: a table, numbered 1, 2, 3 … in commit order without holes."""
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -77,7 +78,10 @@ class LogPage(NamedTuple):
 
 
 _TAKE = Prepared(update(log).values(head=log.c.head + bindparam("taken")).returning(log.c.head))
-_INSERT = Prepared(insert(events))
+_INSERT = Prepared(
+    insert(events).inline().values(seq=select(log.c.head - bindparam("behind")).scalar_subquery()),
+    columns=("seq", "topic", "event_type", "timestamp", "payload"),
+)
 _STATE = Prepared(select(log.c.epoch, log.c.head))
 _COLUMNS = (
     events.c.seq,
@@ -112,31 +116,35 @@ def append(transaction: Transaction, event: Event, actor: str) -> None:
     )
 
 
-def number(transaction: Transaction) -> list[LogRow]:
-    """Gives the waiting events their numbers and writes them; last in a transaction.
+def number(transaction: Transaction) -> Callable[[], list[LogRow]]:
+    """Gives the waiting events their numbers and writes them; last in a transaction. Returns
+    what tells the new rows once it is committed.
 
     The numbers come from a row of the log that this transaction holds locked until its
     commit, so they have the order of the commits, and no holes.
     """
     outbox = transaction.outbox
     if not outbox:
-        return []
+        return list
     connection = transaction.connection
-    head: int = _TAKE.scalar(connection, {"taken": len(outbox)})
-    first = head - len(outbox) + 1
+    head = _TAKE.ask(connection, {"taken": len(outbox)})
     _INSERT.run_many(
         connection,
         [
             {
-                "seq": first + place,
+                "behind": behind,
                 "topic": entry.topic,
                 "event_type": entry.event_type,
                 "timestamp": entry.timestamp,
                 "payload": entry.payload,
             }
-            for place, entry in enumerate(outbox)
+            for behind, entry in zip(reversed(range(len(outbox))), outbox, strict=True)
         ],
     )
+    return lambda: _numbered(outbox, head() - len(outbox) + 1)
+
+
+def _numbered(outbox: Sequence[OutboxEntry], first: int) -> list[LogRow]:
     return [
         LogRow(seq, entry.topic, entry.event_type, entry.timestamp, numbered(seq, entry.payload))
         for seq, entry in enumerate(outbox, first)

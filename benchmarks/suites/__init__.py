@@ -24,6 +24,9 @@ from benchmarks.suites import (
     startup,
     stream_lists,
     takeover,
+    team_delivery,
+    team_growth,
+    team_writes,
     thousand,
     transport,
     updates,
@@ -59,5 +62,8 @@ SUITES: dict[str, Suite] = {
         idle,
         routes,
         dashboard,
+        team_writes,
+        team_delivery,
+        team_growth,
     )
 }

@@ -29,6 +29,10 @@ processes wait for the lock meanwhile."""
 
 RowT = TypeVar("RowT")
 
+Number = Callable[[Transaction], Callable[[], list[RowT]]]
+"""Called last in each transaction: gives the waiting events their place in the log, and returns
+what tells the new rows after the commit."""
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -72,20 +76,19 @@ def commit(engine: Engine, driver: Any, *, announce: bool) -> None:
 class _Undone(Exception):
     """An operation failed in a way that takes the whole transaction with it."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, *, at_the_end: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
+        self.at_the_end = at_the_end
 
 
 class Committer(Generic[RowT]):
     """Runs operations on the one writing connection of this process.
 
-    `number` is called last in each transaction: it gives the waiting events their place in
-    the log and returns the rows that others may see after the commit. `generation` numbers
-    the files that the database has been in. It is called before and after each transaction:
-    with another number the connection is a new one, and what went into the old file is done
-    again. Where the server of the database goes away, a transaction that is certainly not
-    committed is done again as soon as it is back; `outages` says for how long.
+    `generation` numbers the files that the database has been in. It is called before and after
+    each transaction: with another number the connection is a new one, and what went into the old
+    file is done again. Where the server of the database goes away, a transaction that is certainly
+    not committed is done again as soon as it is back; `outages` says for how long.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class Committer(Generic[RowT]):
         engine: Engine,
         clock: Clock,
         *,
-        number: Callable[[Transaction], list[RowT]],
+        number: Number[RowT],
         outages: Outages,
         generation: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -119,7 +122,7 @@ class Committer(Generic[RowT]):
         try:
             rows = self._outages.through(lambda: self._transact(taken, outcomes), deadline)
         except _Undone as failure:
-            if isinstance(failure.error, StorageError):
+            if isinstance(failure.error, StorageError) or failure.at_the_end:
                 self._discard_connection()
             if len(taken) == 1:
                 return [Outcome(error=failure.error)], []
@@ -169,10 +172,9 @@ class Committer(Generic[RowT]):
         self._engine.begin(driver)
         try:
             self._engine.check_unchanged(driver)
-            transaction = Transaction(connection, self._clock())
+            transaction = Transaction(connection, self._clock, lambda: self._engine.hold(driver))
             self._run_all(taken, transaction, outcomes, driver)
-            rows = self._number(transaction)
-            commit(self._engine, driver, announce=bool(rows))
+            rows = self._finish(transaction, driver)
         except BaseException:
             with contextlib.suppress(Exception):  # the error that led here says more
                 self._engine.rollback(driver)
@@ -180,6 +182,18 @@ class Committer(Generic[RowT]):
         finally:
             self._end_account(connection)
         return transaction, rows
+
+    def _finish(self, transaction: Transaction, driver: Any) -> list[RowT]:
+        """Commits; the new rows of the log."""
+        try:
+            rows = self._number(transaction)
+            commit(self._engine, driver, announce=bool(transaction.outbox))
+        except Exception as error:
+            # Statements of an operation may be carried out, and fail, only now.
+            if isinstance(meaning := self._meaning(error), StorageError):
+                raise
+            raise _Undone(meaning, at_the_end=True) from error
+        return rows()
 
     def _end_account(self, connection: Connection) -> None:
         """SQLAlchemy has one of its own of each transaction."""
@@ -196,10 +210,9 @@ class Committer(Generic[RowT]):
         outcomes: list[Outcome],
         driver: Any,
     ) -> None:
-        deadline = time.monotonic() + MAX_SECONDS
         for operation in taken:
             outcomes.append(self._run(operation, transaction, driver))
-            if time.monotonic() > deadline:
+            if time.monotonic() - transaction.began > MAX_SECONDS:
                 return
 
     def _run(self, operation: Operation[Any], transaction: Transaction, driver: Any) -> Outcome:
@@ -208,6 +221,8 @@ class Committer(Generic[RowT]):
         try:
             return Outcome(operation(transaction))
         except Exception as error:
+            if self._engine.failed_to_begin(driver):
+                raise
             meaning = self._meaning(error)
             if self._engine.rows_changed(driver) != written or isinstance(meaning, StorageError):
                 raise _Undone(meaning) from error

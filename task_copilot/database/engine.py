@@ -44,14 +44,23 @@ class Engine(Protocol):
     # A transaction that may write
 
     def begin(self, driver: Any) -> None:
-        """Begins one; raises StorageBusy where others keep it waiting for too long."""
+        """Begins one; raises StorageBusy where others keep it waiting for too long. It may only
+        be on its way when this returns: until the first result of a statement, or `hold`."""
+
+    def hold(self, driver: Any) -> None:
+        """Returns once the transaction excludes all others; raises what `begin` and
+        `check_unchanged` raise."""
+
+    def failed_to_begin(self, driver: Any) -> bool:
+        """Whether it never will; the error that tells so is no operation's own."""
 
     def begin_alone(self, driver: Any) -> None:
         """`begin`, where nobody else has the database open; raises StorageBusy where somebody
         has."""
 
     def check_unchanged(self, driver: Any) -> None:
-        """Raises SchemaMismatch if another process has migrated the tables since the start."""
+        """Raises SchemaMismatch if another process has migrated the tables since the start; with
+        the first result of a statement where the transaction is only on its way."""
 
     def rows_changed(self, driver: Any) -> int:
         """A number that is another one once something was written, or once the transaction can

@@ -3,7 +3,6 @@
 Imported only where a URL asks for it.
 """
 
-import secrets
 import time
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
+from task_copilot.database.postgres_connection import WritingConnection
 from task_copilot.database.tables import SCHEMA_VERSION, VERSION_TABLE
 from task_copilot.errors import SchemaMismatch, StorageBusy, StorageError
 
@@ -47,42 +47,15 @@ _CONNECTING = {
 }
 """What a URL does not say otherwise."""
 
-_LOCKED = (
-    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({LOCK_KEY})"
+_START = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_LOCK = b"SELECT pg_advisory_xact_lock(%d)" % LOCK_KEY
+_VERSION = f"SELECT version_num FROM {VERSION_TABLE}".encode()  # noqa: S608 - our own name
+_SIGN = (
+    b"INSERT INTO commits (writer, number) VALUES ($1, $2::bigint) "
+    b"ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = now()"
 )
-_BEGIN = f"{_LOCKED}; SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - our own name
-
-
-class _CountingCursor(psycopg.Cursor[Any]):
-    """Notes that something was written, which PostgreSQL does not count by itself."""
-
-    def execute(self, *arguments: Any, **options: Any) -> "_CountingCursor":
-        super().execute(*arguments, **options)
-        self._note()
-        return self
-
-    def executemany(self, *arguments: Any, **options: Any) -> None:
-        super().executemany(*arguments, **options)
-        self._note()
-
-    def _note(self) -> None:
-        if self.rowcount and not (self.statusmessage or "").startswith("SELECT"):
-            connection: Any = self.connection
-            connection.written += 1
-
-
-class WritingConnection(psycopg.Connection[Any]):
-    """A connection with what is known of its present transaction."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.cursor_factory = _CountingCursor
-        self.written = 0
-        self.written_before = 0
-        self.stored_version: str | None = None
-        self.name = secrets.token_hex(8)
-        self.commits = 0
-        self.pid = 0
+_FORGET_OLD = b"DELETE FROM commits WHERE at < now() - interval '1 day'"
+_NOTIFY = f"NOTIFY {CHANNEL}".encode()
 
 
 def connecting(url: URL) -> dict[str, Any]:
@@ -134,34 +107,39 @@ def _engine(url: URL, kind: type[psycopg.Connection[Any]], **options: Any) -> En
     return engine
 
 
-def begin(driver: Any) -> None:
+def begin(driver: WritingConnection) -> None:
     """Begins a transaction that may write, once all those before it have ended.
 
     The lock comes first, not just before the numbers of the events: operations read rows, decide
     and write, and a counter that was read before the lock would be of the past. With it nobody
     else writes meanwhile, as on SQLite, and the operations that wait in one process share it.
     Each statement sees what was committed before it (READ COMMITTED); a transaction of a higher
-    level would go on seeing the state from before it waited. All of it is one message.
+    level would go on seeing the state from before it waited.
+
+    All of it goes with the first statement of the transaction, in one message: whoever has waited
+    for the lock gets what it reads with it. See `hold` for who needs the lock before.
     """
-    _run(driver, _BEGIN)
+    _begin(driver)
+    driver.version = driver.later(_VERSION)
 
 
-def begin_locked(driver: Any) -> None:
-    """`begin` for a database that may have no tables yet."""
-    _run(driver, _LOCKED)
+def begin_locked(driver: WritingConnection) -> None:
+    """`begin` for a database that may have no tables yet; has the lock when it returns."""
+    _begin(driver)
+    hold(driver)
 
 
-def _run(driver: WritingConnection, text: str) -> None:
-    try:
-        cursor = driver.execute(text, prepare=False)
-        while cursor.nextset():
-            pass
-        row = cursor.fetchone() if text is _BEGIN else None
-        driver.stored_version = None if row is None else row[0]
-    except Exception:
-        rollback(driver)
-        raise
+def _begin(driver: WritingConnection) -> None:
+    driver.later(_START)
+    driver.locking = driver.later(_LOCK)
     driver.written_before = driver.written
+
+
+def hold(driver: WritingConnection) -> None:
+    """Returns once the transaction has the lock; raises StorageBusy, and what `check_unchanged`
+    raises."""
+    if not driver.has_begun:
+        driver.settle()
 
 
 def begin_alone(driver: Any) -> None:
@@ -170,6 +148,7 @@ def begin_alone(driver: Any) -> None:
     One that is opened afterwards can read, and waits for the lock where it would write.
     """
     begin(driver)
+    hold(driver)
     driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # a pipe may be slow
     deadline = time.monotonic() + ALONE_WAIT_SECONDS
     while _others(driver):
@@ -193,8 +172,13 @@ def _others(driver: Any) -> int:
 
 
 def check_unchanged(driver: WritingConnection) -> None:
-    """Raises SchemaMismatch if another process has migrated the tables since the start."""
-    if driver.stored_version != version_text(SCHEMA_VERSION):
+    """Raises SchemaMismatch if another process has migrated the tables since the start; where
+    the transaction has not the lock yet, that is raised as soon as it has."""
+    driver.check = _refuse_other_version
+
+
+def _refuse_other_version(driver: WritingConnection) -> None:
+    if driver.version is None or driver.version.scalar() != version_text(SCHEMA_VERSION):
         raise SchemaMismatch(
             "Another process has upgraded the database; nothing was written. Restart this server."
         )
@@ -205,37 +189,50 @@ def version_text(number: int) -> str:
     return f"{number:04d}"
 
 
+def failed_to_begin(driver: WritingConnection) -> bool:
+    """Whether an error came before the transaction had the lock."""
+    return driver.failed and not driver.has_begun
+
+
 def rows_changed(driver: WritingConnection) -> int:
     """A number that is another one once something was written, or an error has ended what the
     transaction can do."""
-    failed = driver.info.transaction_status == TransactionStatus.INERROR
-    return -1 if failed else driver.written
+    ended = driver.failed or driver.info.transaction_status == TransactionStatus.INERROR
+    return -1 if ended else driver.written
 
 
 def commit(driver: WritingConnection, *, announce: bool) -> None:
     """Ends the transaction; what it wrote is on disk by then.
 
-    With it goes a number by which `is_committed` knows it again. All of it is one message.
+    With it goes a number by which `is_committed` knows it again. All of it is one message, and
+    with it go the statements that nobody has waited for: where one fails, the server carries
+    out none that comes behind it, and does not commit.
+
+    The server holds the lock until the disk has the commit, and so writers of several processes
+    do not share one write to the disk; those of one process do. Without waiting for the disk
+    (synchronous_commit=off, and a wait for it before the call is answered) they would, but others
+    see such a commit before it is safe: a hub would deliver an event that may be gone after the
+    server's machine has lost its power, and whose number is given anew then. Every reader would
+    have to wait in turn until the disk has what it has read, and synchronous standbys too, of
+    which a reader learns nothing.
     """
-    text = "COMMIT"
+    hold(driver)
+    if driver.failed:
+        raise RuntimeError("a transaction that has failed was to be committed")
     if driver.written != driver.written_before:
         driver.commits += 1
-        text = f"{_signed(driver)}{f'NOTIFY {CHANNEL}; ' if announce else ''}{text}"
-    cursor = driver.execute(text, prepare=False)
-    while cursor.nextset():
-        pass
-    if cursor.statusmessage != "COMMIT":
+        if driver.commits == 1:
+            driver.later(_FORGET_OLD)
+        driver.later(_SIGN, (driver.name, driver.commits))
+        if announce:
+            driver.later(_NOTIFY)
+    ended = driver.later(b"COMMIT")
+    driver.settle()
+    driver.forget()
+    if ended.status != b"COMMIT":
         raise RuntimeError(
-            f"a transaction that was to be committed ended with {cursor.statusmessage}"
+            f"a transaction that was to be committed ended with {ended.status.decode()}"
         )
-
-
-def _signed(driver: WritingConnection) -> str:
-    old = "" if driver.commits > 1 else "DELETE FROM commits WHERE at < now() - interval '1 day'; "
-    return (
-        f"{old}INSERT INTO commits (writer, number) VALUES ('{driver.name}', {driver.commits}) "  # noqa: S608 - made here
-        "ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = now(); "
-    )
 
 
 def may_be_committed(driver: WritingConnection) -> bool:
@@ -262,6 +259,7 @@ def is_committed(driver: WritingConnection, asking: Any) -> bool:
 
 def rollback(driver: Any) -> None:
     """Ends the transaction, if there is one, and undoes what it wrote."""
+    driver.forget()
     if not driver.closed and driver.info.transaction_status != TransactionStatus.IDLE:
         driver.execute("ROLLBACK", prepare=False)
 

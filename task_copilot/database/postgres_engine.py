@@ -56,15 +56,23 @@ class PostgresEngine:
         return self._place
 
     def begin(self, driver: Any) -> None:
-        """Takes the advisory lock of those who write."""
+        """Asks for the advisory lock of those who write, along with the first statement."""
         postgres.begin(driver)
+
+    def hold(self, driver: Any) -> None:
+        """Waits for the lock."""
+        postgres.hold(driver)
+
+    def failed_to_begin(self, driver: Any) -> bool:
+        """Whether the lock could not be had."""
+        return postgres.failed_to_begin(driver)
 
     def begin_alone(self, driver: Any) -> None:
         """The same, where nobody else is connected."""
         postgres.begin_alone(driver)
 
     def check_unchanged(self, driver: Any) -> None:
-        """Looks at what `begin` has read."""
+        """Looks at what `begin` reads, once it is there."""
         postgres.check_unchanged(driver)
 
     def rows_changed(self, driver: Any) -> int:

@@ -7,7 +7,7 @@ each time; a change of a task runs five statements while it holds the write lock
 import contextlib
 import itertools
 from collections import namedtuple
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -31,30 +31,33 @@ class Prepared:
     def __init__(self, statement: Executable, columns: Sequence[str] | None = None) -> None:
         self._statement = statement
         self._columns = columns
-        self._compiled: dict[str, _Compiled] = {}
+        self._compiled: dict[type[Any], _Compiled] = {}
 
     def _for(self, connection: Connection) -> "_Compiled":
-        name = connection.dialect.name
-        found = self._compiled.get(name)
+        kind = type(_driver(connection))
+        found = self._compiled.get(kind)
         if found is None:
-            found = self._compiled[name] = _Compiled(self._statement, self._columns, connection)
+            compiled = _Piped if hasattr(kind, "later") else _Compiled
+            found = self._compiled[kind] = compiled(self._statement, self._columns, connection)
         return found
 
     def run(self, connection: Connection, parameters: Parameters) -> None:
-        """Executes the statement for its effect."""
-        self._for(connection).execute(connection, parameters)
+        """Executes the statement for its effect; that may be seen to only when a result is asked
+        for, or the transaction ends."""
+        self._for(connection).run(connection, parameters)
 
     def run_many(self, connection: Connection, parameters: Iterable[Parameters]) -> None:
-        """Executes the statement once for each of `parameters`."""
-        compiled = self._for(connection)
-        cursor = _driver(connection).cursor()
-        cursor.executemany(compiled.text, [compiled.arguments(each) for each in parameters])
+        """Executes the statement once for each of `parameters`, as `run` does."""
+        self._for(connection).run_many(connection, parameters)
+
+    def ask(self, connection: Connection, parameters: Parameters) -> Callable[[], Any]:
+        """`scalar` for those who can wait until the transaction has ended: executes the statement
+        as `run` does, and returns what tells the first column of the first row then."""
+        return self._for(connection).ask(connection, parameters)
 
     def all(self, connection: Connection, parameters: Parameters) -> list[Any]:
         """All rows."""
-        compiled = self._for(connection)
-        rows = compiled.execute(connection, parameters).fetchall()
-        return list(map(compiled.make_row, rows))
+        return self._for(connection).all(connection, parameters)
 
     def iterate(self, connection: Connection, parameters: Parameters) -> Generator[Any, None, None]:
         """The rows one by one, for callers that may stop early."""
@@ -64,14 +67,11 @@ class Prepared:
 
     def first(self, connection: Connection, parameters: Parameters) -> Any:
         """The first row, or None."""
-        compiled = self._for(connection)
-        row = compiled.execute(connection, parameters).fetchone()
-        return None if row is None else compiled.make_row(row)
+        return self._for(connection).first(connection, parameters)
 
     def scalar(self, connection: Connection, parameters: Parameters) -> Any:
         """The first column of the first row, or None."""
-        row = self._for(connection).execute(connection, parameters).fetchone()
-        return None if row is None else row[0]
+        return self._for(connection).ask(connection, parameters)()
 
 
 class _Compiled:
@@ -97,6 +97,24 @@ class _Compiled:
             return parameters
         return [parameters[name] for name in self._order]
 
+    def run(self, connection: Connection, parameters: Parameters) -> None:
+        self.execute(connection, parameters)
+
+    def run_many(self, connection: Connection, parameters: Iterable[Parameters]) -> None:
+        cursor = _driver(connection).cursor()
+        cursor.executemany(self.text, [self.arguments(each) for each in parameters])
+
+    def ask(self, connection: Connection, parameters: Parameters) -> Callable[[], Any]:
+        row = self.execute(connection, parameters).fetchone()
+        return lambda: None if row is None else row[0]
+
+    def all(self, connection: Connection, parameters: Parameters) -> list[Any]:
+        return list(map(self.make_row, self.execute(connection, parameters).fetchall()))
+
+    def first(self, connection: Connection, parameters: Parameters) -> Any:
+        row = self.execute(connection, parameters).fetchone()
+        return None if row is None else self.make_row(row)
+
     def stream(self, connection: Connection, parameters: Parameters) -> Any:
         """A cursor that has its rows as they are asked for, not all at once."""
         if connection.dialect.name == "sqlite":  # as each of its cursors does
@@ -107,6 +125,51 @@ class _Compiled:
 
     def execute(self, connection: Connection, parameters: Parameters) -> Any:
         return _driver(connection).execute(self.text, self.arguments(parameters))
+
+
+class _Piped(_Compiled):
+    """A statement for a connection that sends several in one message."""
+
+    def __init__(
+        self, statement: Any, columns: Sequence[str] | None, connection: Connection
+    ) -> None:
+        super().__init__(statement, columns, connection)
+        kind: Any = type(connection.dialect)
+        numbered = kind(paramstyle="numeric_dollar")  # as the server itself numbers them
+        compiled = statement.compile(dialect=numbered, column_keys=columns)
+        self._numbered_text: bytes = compiled.string.encode()
+        self._numbered: Sequence[str] = compiled.positiontup or ()
+        self._writes = not statement.is_select
+
+    def _send(self, connection: Connection, parameters: Parameters) -> Any:
+        driver = _driver(connection)
+        if self._constants:
+            parameters = {**self._constants, **parameters}
+        driver.written += self._writes
+        return driver.later(self._numbered_text, [parameters[name] for name in self._numbered])
+
+    def run(self, connection: Connection, parameters: Parameters) -> None:
+        self._send(connection, parameters)
+
+    def run_many(self, connection: Connection, parameters: Iterable[Parameters]) -> None:
+        for each in parameters:
+            self._send(connection, each)
+
+    def ask(self, connection: Connection, parameters: Parameters) -> Callable[[], Any]:
+        told: Callable[[], Any] = self._send(connection, parameters).scalar
+        return told
+
+    def stream(self, connection: Connection, parameters: Parameters) -> Any:
+        _driver(connection).settle()
+        return super().stream(connection, parameters)
+
+    def all(self, connection: Connection, parameters: Parameters) -> list[Any]:
+        rows: list[Any] = self._send(connection, parameters).rows(self.make_row)
+        return rows
+
+    def first(self, connection: Connection, parameters: Parameters) -> Any:
+        rows = self.all(connection, parameters)
+        return rows[0] if rows else None
 
 
 def _driver(connection: Connection) -> Any:

@@ -37,6 +37,13 @@ class SqliteEngine:
         """Takes the write lock."""
         sqlite.begin(driver)
 
+    def hold(self, driver: Any) -> None:
+        """Nothing to be done: `begin` has the lock."""
+
+    def failed_to_begin(self, driver: Any) -> bool:  # noqa: ARG002 - `begin` would have raised
+        """Never."""
+        return False
+
     def begin_alone(self, driver: Any) -> None:
         """Takes the whole file."""
         sqlite.begin_alone(driver)

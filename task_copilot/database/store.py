@@ -16,11 +16,11 @@ from sqlalchemy import Connection
 from sqlalchemy import Engine as SqlEngine
 
 from task_copilot.clock import Clock, system_clock
-from task_copilot.database.committer import Committer, commit
+from task_copilot.database.committer import Committer, Number, commit
 from task_copilot.database.engine import Engine, Follower
 from task_copilot.database.engines import engine_of
 from task_copilot.database.outage import Outages
-from task_copilot.database.transaction import Operation, Transaction
+from task_copilot.database.transaction import Operation
 from task_copilot.database.urls import parse_url
 from task_copilot.database.writer import Writer
 from task_copilot.errors import StorageUnreachable
@@ -68,7 +68,7 @@ class Database(Generic[RowT]):
         engine: Engine,
         *,
         clock: Clock,
-        number: Callable[[Transaction], list[RowT]],
+        number: Number[RowT],
         surroundings: Surroundings[RowT] | None = None,
     ) -> None:
         self.url = engine.url
@@ -304,7 +304,7 @@ def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Non
 def open_database(
     url: str,
     *,
-    number: Callable[[Transaction], list[RowT]],
+    number: Number[RowT],
     durability: str = "full",
     clock: Clock = system_clock,
     surroundings: Surroundings[RowT] | None = None,

@@ -1,10 +1,14 @@
 """One write transaction, as an operation of the domain sees it."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from sqlalchemy import Connection
+
+from task_copilot.clock import Clock
 
 T = TypeVar("T")
 
@@ -19,19 +23,32 @@ class OutboxEntry:
     payload: str
 
 
-@dataclass(slots=True)
 class Transaction:
     """What an operation gets: a connection under the write lock, and where events wait.
 
     `outbox` holds the events in the order in which the operations of this transaction
     emitted them; they get their numbers just before the commit. `after_commit` is called
-    once the transaction is on disk, and not at all if it is not.
+    once the transaction is on disk, and not at all if it is not. `began` is the moment from which
+    on others have certainly had to wait for it.
     """
 
-    connection: Connection
-    now: str
-    outbox: list[OutboxEntry] = field(default_factory=list)
-    after_commit: list[Callable[[], None]] = field(default_factory=list)
+    def __init__(
+        self, connection: Connection, clock: Clock, hold: Callable[[], None] = lambda: None
+    ) -> None:
+        self.connection = connection
+        self.outbox: list[OutboxEntry] = []
+        self.after_commit: list[Callable[[], None]] = []
+        self._clock = clock
+        self._hold = hold
+        self.began = time.monotonic()
+
+    @cached_property
+    def now(self) -> str:
+        """The time of all that it writes: one at which it had the lock, so that times have the
+        order of the commits."""
+        self._hold()
+        self.began = time.monotonic()
+        return self._clock()
 
 
 Operation = Callable[[Transaction], T]
