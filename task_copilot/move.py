@@ -14,7 +14,7 @@ and the copy, which may be behind it by then, is made anew by the next attempt. 
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -117,8 +117,8 @@ class Move:
             def told(done: int, name: str = table.name, total: int = total) -> None:
                 self.progress(f"Copying {name}", done, total)
 
-            rows = departure.rows(self.source, table)
-            copied[table.name] = arrival.fill(self.target, table, rows, told)
+            with closing(departure.rows(self.source, table)) as rows:
+                copied[table.name] = arrival.fill(self.target, table, rows, told)
         return copied
 
     def _compare(self) -> None:

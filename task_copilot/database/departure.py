@@ -5,7 +5,7 @@ holds the write lock: nobody writes from the first row that is read to the mark.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def locked(url: URL) -> Iterator[Any]:
         engine.dispose()
 
 
-def rows(driver: Any, table: Table) -> Iterator[tuple[Any, ...]]:
+def rows(driver: Any, table: Table) -> Generator[tuple[Any, ...], None, None]:
     """Every row of a table, one after the other as SQLite finds them."""
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     keys = ", ".join(f'"{column.name}"' for column in table.primary_key)
