@@ -45,7 +45,7 @@ def database(settings: Settings) -> Iterator[Finding]:
         with reading(file) as connection:
             yield from _contents(file, connection)
     except DatabaseMoved as moved:
-        yield wrong(SUBJECT, str(moved), f"{file} can be removed once its backup is not needed.")
+        yield wrong(SUBJECT, str(moved), "The file is of no more use than a backup.")
     except Exception as error:
         meaning = sqlite.translate(error, _url(file))
         if meaning is None and not isinstance(error, StorageError):
