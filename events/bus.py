@@ -167,7 +167,8 @@ class Bus:
             try:
                 page = await read(position)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-                report(logger, "The event log cannot be read; listeners wait.", error)
+                if not self.closed:
+                    report(logger, "The event log cannot be read; listeners wait.", error)
                 await asyncio.sleep(READ_AGAIN_SECONDS)
                 continue
             if self.epoch != epoch:

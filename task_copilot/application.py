@@ -20,7 +20,7 @@ from task_copilot.database.sqlite import file_of, is_address
 from task_copilot.database.store import Database, Surroundings, open_database
 from task_copilot.database.urls import is_postgres, parse_url
 from task_copilot.database_file import make_private
-from task_copilot.errors import report
+from task_copilot.errors import DatabaseMoved, report
 from task_copilot.events import log, retention
 from task_copilot.events.log import LogRow
 from task_copilot.hub import Hub
@@ -40,7 +40,8 @@ MINUTES_OF_A_DAY = 24 * 60
 
 
 class Application:
-    """Started in the event loop; `hub` is None while another process has that role."""
+    """Started in the event loop; `hub` is None while another process has that role. `moved` is
+    set once the database is found to be moved to another address: nothing works any more then."""
 
     def __init__(self, database: Database[LogRow], settings: Settings, clock: Clock) -> None:
         self.database = database
@@ -50,12 +51,24 @@ class Application:
         self._succession = Succession(database, settings, clock, places)
         self._sweeper: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
+        self.moved = asyncio.Event()
         database.on_replaced = self._begin_anew
+        database.on_moved = self._tell_of_move
         database.start(self._succession.publish)
 
     def _begin_anew(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the listeners
             self._loop.call_soon_threadsafe(self._succession.begin_anew)
+
+    def _tell_of_move(self, moved: DatabaseMoved) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._retire, moved)
+
+    def _retire(self, moved: DatabaseMoved) -> None:
+        self.moved.set()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._succession.retire(moved)
 
     @property
     def hub(self) -> Hub | None:

@@ -48,6 +48,7 @@ COMMANDS = {
     "export": "copies",
     "import": "copies",
     "init": "init",
+    "migrate-to": "migrate_to",
     "orchestrate": "orchestrate",
     "purge": "purge",
     "redact": "redact",

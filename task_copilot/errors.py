@@ -8,7 +8,8 @@
         ├── StorageReadOnly the database may be read only
         ├── StorageUnreachable  the server of the database does not answer
         ├── OutcomeUnknown  it went away while it was writing; perhaps it has written
-        └── SchemaMismatch  the database belongs to another version of the program
+        ├── SchemaMismatch  the database belongs to another version of the program
+        └── DatabaseMoved   it was moved to another address, which the message names
 
 A message is one or two short sentences for the person or agent who can mend it, without
 a traceback. Whatever is not one of these is a defect and is logged with its traceback.
@@ -68,6 +69,12 @@ class SchemaMismatch(StorageError):
     """The stored tables are of another version than this program."""
 
     code = "SCHEMA_MISMATCH"
+
+
+class DatabaseMoved(StorageError):
+    """Nobody uses this database any more: all that it holds is at another address now."""
+
+    code = "DATABASE_MOVED"
 
 
 def report(logger: logging.Logger, meaning: str, error: BaseException) -> None:

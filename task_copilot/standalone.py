@@ -6,8 +6,11 @@ import signal
 
 from task_copilot.application import Application, open_blocking
 from task_copilot.clock import system_clock
+from task_copilot.errors import DatabaseMoved, report
 from task_copilot.patience import patiently
 from task_copilot.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 TOLD = logging.getLogger("task_copilot.succession")
 """Whether this process serves or waits is all that it does, so it is said without being asked."""
@@ -40,15 +43,18 @@ async def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    database = await patiently(
-        lambda: asyncio.to_thread(open_blocking, settings, system_clock),
-        "Events are not served yet.",
-    )
+    try:
+        database = await patiently(
+            lambda: asyncio.to_thread(open_blocking, settings, system_clock),
+            "Events are not served yet.",
+        )
+    except DatabaseMoved as moved:
+        report(logger, "Events are not served.", moved)
+        return CANNOT_SERVE
     application = Application(database, settings, system_clock)
     try:
-        if not await application.serve():
-            return CANNOT_SERVE
-        await asyncio.Event().wait()  # until this is cancelled
-        return 0
+        if await application.serve():
+            await application.moved.wait()  # or until this is cancelled
+        return CANNOT_SERVE
     finally:
         await application.close()

@@ -11,7 +11,7 @@ from task_copilot.access.configuration import REQUIRED
 from task_copilot.announced import AnnouncedFile
 from task_copilot.clock import Clock
 from task_copilot.database.store import Database
-from task_copilot.errors import report
+from task_copilot.errors import DatabaseMoved, report
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogPage, LogRow, LogState
@@ -64,6 +64,7 @@ class Succession:
         self._receiver: WakeUpReceiver | None = None
         self._record: HubRecord | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._retirement: asyncio.Task[None] | None = None
         self._said = ""
 
     @property
@@ -85,13 +86,21 @@ class Succession:
                 *(self._places.lock, error.strerror),
             )
             return False
-        bus = self._bus = await self._make_bus()
+        try:
+            bus = self._bus = await self._make_bus()
+        except DatabaseMoved as moved:
+            logger.error("Events are not served. %s", moved)  # noqa: TRY400 - expected
+            self._lock.release()  # who comes next says it too
+            return False
         hub = Hub(self._settings, bus, self._clock, self.database)
         self._hub = hub  # from here on `close` stops it, however far it has come
         before = runtime.read(self._places.runtime)
         auth = before.auth if before else None
         while not await hub.start(auth):  # noqa: ASYNC110 - other programs do not tell of their end
             await asyncio.sleep(TRY_AGAIN_SECONDS)
+        if self._hub is not hub:  # it was retired meanwhile
+            await hub.stop()
+            return False
         await self._listen_for_wake_ups(bus)
         self._make_known(hub)
         self.database.watch(bus.refresh)  # its first look reads what came since the start
@@ -122,6 +131,8 @@ class Succession:
                 if found := await self.database.verify():
                     logger.warning("%s", found)
                 state = await self.database.read(log.state)
+            except DatabaseMoved:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 if str(error) != self._said:
                     self._said = str(error)
@@ -234,7 +245,10 @@ class Succession:
 
     async def _renew(self) -> None:
         generation, told = self._generation, self._told
-        state = await self._present_state()
+        try:
+            state = await self._present_state()
+        except DatabaseMoved:  # `retire` is called
+            return
         if self._bus is None or self._hub is None:
             return
         if (generation, state.epoch) == (self._generation, told.epoch) and state.head >= told.head:
@@ -249,8 +263,20 @@ class Succession:
 
     # Ceasing to be it
 
+    def retire(self, moved: DatabaseMoved) -> None:
+        """Serves no longer, where it does: listeners are told to come back, and find the next
+        hub at this address, which serves the database where that is now."""
+        if self._bus is not None:
+            logger.error("Events are served no longer. %s", moved)
+            self._retirement = asyncio.create_task(self._close())
+
     async def close(self) -> None:
         """Lets the next process be the hub, then gives the listeners a moment to leave."""
+        if self._retirement is not None:
+            await self._retirement
+        await self._close()
+
+    async def _close(self) -> None:
         if self._renewal is not None:
             self._renewal.cancel()
         hub, self._hub = self._hub, None
@@ -264,6 +290,7 @@ class Succession:
         if self._record is not None:
             nobody = replace(self._record, pid=None, port=None, url=None, wakeup_port=None)
             self._write_record(nobody)
+            self._record = None
         self._lock.release()
         self._announced.close()
         if hub is not None:

@@ -10,7 +10,7 @@ from task_copilot.commands.check_contents import contents
 from task_copilot.commands.findings import Finding, note, ok, wrong
 from task_copilot.database import sqlite
 from task_copilot.database.tables import SCHEMA_VERSION
-from task_copilot.errors import StorageError, TaskCopilotError
+from task_copilot.errors import DatabaseMoved, StorageError, TaskCopilotError
 from task_copilot.settings import Settings
 
 SUBJECT = "database"
@@ -44,6 +44,8 @@ def database(settings: Settings) -> Iterator[Finding]:
     try:
         with reading(file) as connection:
             yield from _contents(file, connection)
+    except DatabaseMoved as moved:
+        yield wrong(SUBJECT, str(moved), "The file is of no more use than a backup.")
     except Exception as error:
         meaning = sqlite.translate(error, _url(file))
         if meaning is None and not isinstance(error, StorageError):

@@ -3,7 +3,6 @@
 Imported only where a URL asks for it.
 """
 
-import time
 from typing import Any, Final
 
 import psycopg
@@ -12,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
 from task_copilot.database.postgres_connection import WritingConnection
-from task_copilot.database.tables import SCHEMA_VERSION, VERSION_TABLE
+from task_copilot.database.tables import CLOSED_VERSION, SCHEMA_VERSION, VERSION_TABLE
 from task_copilot.errors import SchemaMismatch, StorageBusy, StorageError
 
 APPLICATION_NAME = "task-copilot"
@@ -22,6 +21,10 @@ CHANNEL = "task_copilot"
 LOCK_KEY: Final = 0x7461736B636F70
 """The advisory lock of those who write ("taskcop"). Such locks belong to one database."""
 
+OPEN_KEY: Final = 0x7461736B6F7065
+"""The advisory lock of those who have the database open ("taskope"): each connection shares it
+for as long as it lives, and who must be alone takes all of it."""
+
 LOCK_WAIT_SECONDS = 10.0
 """How long a write waits for the lock before it fails. Who waits is served in turn."""
 
@@ -30,7 +33,13 @@ IDLE_SECONDS = 10
 does, or one behind a broken network, before the server ends it: it holds the lock."""
 
 ALONE_WAIT_SECONDS = 1.0
-ALONE_LOOK_SECONDS = 0.02
+"""How long one who must be alone waits for others to end: for a command that is just reading, and
+for connections that are just closing; not for a session."""
+
+UNFINISHED = (
+    "The move of a SQLite database to this one was not finished. Nothing was changed; give "
+    "task-copilot migrate-to once more, as it was given then."
+)
 
 OLDEST_SERVER = 140_000
 READERS = 4
@@ -74,7 +83,6 @@ def write_engine(url: URL, *, durability: str) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         connection.execute(
-            f"SET lock_timeout = {int(LOCK_WAIT_SECONDS * 1000)}; "
             f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}; "
             f"SET synchronous_commit = {flushed}"
         )
@@ -102,9 +110,27 @@ def _engine(url: URL, kind: type[psycopg.Connection[Any]], **options: Any) -> En
 
     @event.listens_for(engine, "do_connect")
     def connect(*_given: Any) -> Any:
-        return kind.connect(**arguments)
+        driver = kind.connect(**arguments)
+        try:
+            _share(driver)
+        except BaseException:
+            driver.close()
+            raise
+        return driver
 
     return engine
+
+
+def _share(driver: Any) -> None:
+    """Has the database open, once nobody is alone with it any more."""
+    driver.execute(
+        f"SET lock_timeout = {_milliseconds(LOCK_WAIT_SECONDS)}; "
+        f"SELECT pg_advisory_lock_shared({OPEN_KEY})"
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
 def begin(driver: WritingConnection) -> None:
@@ -143,32 +169,31 @@ def hold(driver: WritingConnection) -> None:
 
 
 def begin_alone(driver: Any) -> None:
-    """`begin`, where no other connection of this program has the database open.
-
-    One that is opened afterwards can read, and waits for the lock where it would write.
-    """
+    """`begin`, where no other process of this program has the database open; one that would open
+    it waits for the end of the transaction."""
     begin(driver)
     hold(driver)
-    driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # a pipe may be slow
-    deadline = time.monotonic() + ALONE_WAIT_SECONDS
-    while _others(driver):
-        if time.monotonic() > deadline:
-            rollback(driver)
-            raise StorageBusy(
-                "Other processes have the database open. Nothing was changed; end all sessions "
-                "and task-copilot serve, and try again."
-            )
-        time.sleep(ALONE_LOOK_SECONDS)
+    be_alone(driver)
     driver.written_before = driver.written
 
 
-def _others(driver: Any) -> int:
-    found = driver.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND application_name = %s AND pid <> pg_backend_pid()",
-        (APPLICATION_NAME,),
-    )
-    return int(found.fetchone()[0])
+def be_alone(driver: Any) -> None:
+    """Excludes others from the database until the end of the transaction; raises StorageBusy
+    where somebody has it open, and then the transaction is at its end."""
+    try:
+        # The limit of idleness is for those who hold the lock by accident; a pipe may be slow.
+        driver.execute(
+            "SET LOCAL idle_in_transaction_session_timeout = 0; "
+            f"SET LOCAL lock_timeout = {_milliseconds(ALONE_WAIT_SECONDS)}; "
+            f"SELECT pg_advisory_xact_lock({OPEN_KEY}); "
+            f"SET LOCAL lock_timeout = {_milliseconds(LOCK_WAIT_SECONDS)}"
+        )
+    except psycopg.errors.LockNotAvailable:
+        rollback(driver)
+        raise StorageBusy(
+            "Other processes have the database open. Nothing was changed; end all sessions and "
+            "task-copilot serve, and try again."
+        ) from None
 
 
 def check_unchanged(driver: WritingConnection) -> None:
@@ -304,6 +329,8 @@ def stored_version(driver: Any) -> int:
         return 0
     row = driver.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608
     version = int(row[0]) if row else 0
+    if version == CLOSED_VERSION:
+        raise SchemaMismatch(UNFINISHED)
     if version > SCHEMA_VERSION:
         raise SchemaMismatch(
             f"The database was made by a newer Task Copilot (its tables are version {version}, "

@@ -67,6 +67,11 @@ def _without_code(error: psycopg.Error, place: str) -> TaskCopilotError | None:
         return None
     if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return None
+    if "no password supplied" in words:
+        return StorageError(
+            f"The server of {place} wants a password, and there is none. Put it into ~/.pgpass, "
+            "mode 0600, or name its file in PGPASSFILE (docs/team.md)."
+        )
     refused = "FATAL" in str(error)
     if refused and any(part in words for part in _FULL):
         return StorageUnreachable(

@@ -14,7 +14,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from task_copilot.database.tables import SCHEMA_VERSION
+from task_copilot.database.moved import refuse_moved
+from task_copilot.database.tables import CLOSED_VERSION, SCHEMA_VERSION
 from task_copilot.errors import SchemaMismatch, StorageBusy, StorageError, StorageReadOnly
 
 T = TypeVar("T")
@@ -113,6 +114,10 @@ def read_engine(url: URL, on_connect: Callable[[], None] = _nothing) -> Engine:
     @event.listens_for(engine, "begin")
     def begin_reading(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
+        # What was moved away is not shown as if it was alive. A look costs three microseconds.
+        driver: Any = connection.connection.driver_connection
+        if recorded_version(driver) == CLOSED_VERSION:
+            refuse_moved(driver)
 
     return engine
 
@@ -195,12 +200,18 @@ def patiently(step: Callable[[], T]) -> T:
         time.sleep(random.uniform(*LOCK_RETRY_SECONDS))  # noqa: S311 - no secret
 
 
+def recorded_version(driver_connection: Any) -> int:
+    """What the database says of its version, whatever that is."""
+    return int(driver_connection.execute("PRAGMA user_version").fetchone()[0])
+
+
 def stored_version(driver_connection: Any) -> int:
     """The number of the newest migration that this database has had; 0 if it is empty.
 
-    Raises SchemaMismatch if a newer program made it or another program owns it.
+    Raises SchemaMismatch if a newer program made it or another program owns it, and DatabaseMoved
+    if it was moved away.
     """
-    version = int(driver_connection.execute("PRAGMA user_version").fetchone()[0])
+    version = recorded_version(driver_connection)
     owner = int(driver_connection.execute("PRAGMA application_id").fetchone()[0])
     empty = driver_connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
     if owner != APPLICATION_ID and not empty:
@@ -208,6 +219,8 @@ def stored_version(driver_connection: Any) -> int:
             "The database belongs to another program. It was left as it is; "
             "set TASK_COPILOT_DATABASE_URL to a file of its own."
         )
+    if version == CLOSED_VERSION:
+        refuse_moved(driver_connection)
     if version > SCHEMA_VERSION:
         raise SchemaMismatch(
             f"The database was made by a newer Task Copilot (its tables are version {version}, "
@@ -217,8 +230,11 @@ def stored_version(driver_connection: Any) -> int:
 
 
 def check_unchanged(driver_connection: Any) -> None:
-    """Raises SchemaMismatch if another process has migrated the tables since the start."""
-    version = int(driver_connection.execute("PRAGMA user_version").fetchone()[0])
+    """Raises SchemaMismatch if another process has migrated the tables since the start, and
+    DatabaseMoved if it was moved away."""
+    version = recorded_version(driver_connection)
+    if version == CLOSED_VERSION:
+        refuse_moved(driver_connection)
     if version != SCHEMA_VERSION:
         raise SchemaMismatch(
             "Another process has upgraded the database; nothing was written. Restart this server."

@@ -23,7 +23,7 @@ from task_copilot.database.outage import Outages
 from task_copilot.database.transaction import Operation
 from task_copilot.database.urls import parse_url
 from task_copilot.database.writer import Writer
-from task_copilot.errors import StorageUnreachable
+from task_copilot.errors import DatabaseMoved, StorageUnreachable
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ READERS = 4
 """Threads that read; each has a connection of its own."""
 
 
-def _nothing() -> None:
+def _nothing(*_told: object) -> None:
     pass
 
 
@@ -60,7 +60,7 @@ class Database(Generic[RowT]):
 
     Where its file is deleted or another one is put in its place, the next operation goes on
     with what stands there then: `generation` counts up, and `on_replaced` is called, in any
-    thread.
+    thread. Where it was moved to a server, `on_moved` is called by each read.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Database(Generic[RowT]):
         self.url = engine.url
         self.generation = 0
         self.on_replaced: Callable[[], None] = _nothing
+        self.on_moved: Callable[[DatabaseMoved], None] = _nothing
         self.engine = engine
         self._around: Surroundings[RowT] = surroundings or Surroundings()
         self._opening = threading.RLock()
@@ -143,6 +144,9 @@ class Database(Generic[RowT]):
                         connection.invalidate()
         except StorageUnreachable:
             self.engine.lost()
+            raise
+        except DatabaseMoved as moved:
+            self.on_moved(moved)
             raise
 
     def write_now(self, operation: Operation[T]) -> T:

@@ -19,6 +19,11 @@ from task_copilot.database.types import Integer, Text
 SCHEMA_VERSION = 3
 """The number of the newest migration; the database stores its own to compare."""
 
+CLOSED_VERSION = 9999
+"""Stands in the place of that number where nobody may use a database: a file that was moved to a
+server, and the copy there until that is so. Programs that do not know it take it for the number
+of a newer one, and leave the database alone."""
+
 VERSION_TABLE = "task_copilot_version"
 """Where PostgreSQL keeps that number; a SQLite file has a place for it in its header."""
 

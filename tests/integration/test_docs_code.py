@@ -296,7 +296,7 @@ def test_the_pages_name_only_settings_that_exist() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert set(re.findall(r"\bTASK_COPILOT_\w+", text)) <= known_variables()
     assert set(re.findall(r"`(--[a-z-]+)", text)) <= options()
-    for name in re.findall(r"`task-copilot ([a-z]+)", text):
+    for name in re.findall(r"`task-copilot ([a-z]+(?:-[a-z]+)*)", text):
         subprocess.run([*COMMAND, name, "--help"], check=True, capture_output=True, timeout=30)
 
 

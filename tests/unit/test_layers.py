@@ -90,6 +90,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.checkpoints",
         "task_copilot.glance",
         "task_copilot.ids",
+        "task_copilot.move",
         "task_copilot.overview",
         "task_copilot.past",
         "task_copilot.past_*",
