@@ -209,6 +209,7 @@ class _Session:
         rate = limits.max_message_rate
         self._messages = Bucket(rate, BURST_SECONDS * rate, self._heard)
         self._sending = False
+        self._taking = False
         self._idle = False
         self._error: Exception | None = None
         self._progress = self._heard
@@ -251,7 +252,9 @@ class _Session:
             if not self._messages.take(self._heard):
                 self._closing = _Closing(CLOSE_NOT_ALLOWED, too_many(self._limits.max_message_rate))
                 return
+            self._taking = True
             await self._take(_content(message))
+            self._taking = False
             self._wake.set()
             if len(self._replies) > MAX_WAITING_REPLIES and not await self._replies_are_read():
                 self._closing = _Closing(CLOSE_TRY_LATER, "answers are left unread")
@@ -419,8 +422,9 @@ class _Session:
         return self._loop.time() - moment > self._limits.listener_timeout
 
     def _ping(self) -> None:
-        # While a replay is looked for, nobody knows what the client has.
-        if len(self._replies) <= MAX_WAITING_REPLIES and self._listener.replay is None:
+        # While a request waits for the log, nobody knows from where on the client wants it: one
+        # that took the head for what it has would lose all that is between.
+        if len(self._replies) <= MAX_WAITING_REPLIES and not self._taking:
             self._replies.append(self._listener.ping(self._bus.state, self._clock()))
             self._wake.set()
         if self._connection is not None:
