@@ -3,6 +3,7 @@
 Imported only where a URL asks for it.
 """
 
+import contextlib
 import secrets
 import time
 from typing import Any, Final
@@ -12,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
+from task_copilot.database.postgres_answers import AnsweringConnection
 from task_copilot.database.tables import SCHEMA_VERSION, VERSION_TABLE
 from task_copilot.errors import SchemaMismatch, StorageBusy, StorageError
 
@@ -25,9 +27,10 @@ LOCK_KEY: Final = 0x7461736B636F70
 LOCK_WAIT_SECONDS = 10.0
 """How long a write waits for the lock before it fails. Who waits is served in turn."""
 
-IDLE_SECONDS = 10
+IDLE_SECONDS = 5
 """How long a process may say nothing in the middle of a transaction, as one that was stopped
-does, or one behind a broken network, before the server ends it: it holds the lock."""
+does, or one behind a broken network, before the server ends it: it holds the lock, and those
+who wait for that shall get it before they fail."""
 
 ALONE_WAIT_SECONDS = 1.0
 ALONE_LOOK_SECONDS = 0.02
@@ -46,6 +49,13 @@ _CONNECTING = {
     "tcp_user_timeout": 10_000,
 }
 """What a URL does not say otherwise."""
+
+_NETWORK = (
+    "SET tcp_keepalives_idle = 4; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; "
+    f"SET tcp_user_timeout = {IDLE_SECONDS * 1000}"
+)
+"""The same for the server, which otherwise keeps the lock of a client that is cut off for as long
+as its own system tries to send it an answer: a quarter of an hour."""
 
 _LOCKED = (
     f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({LOCK_KEY})"
@@ -71,7 +81,7 @@ class _CountingCursor(psycopg.Cursor[Any]):
             connection.written += 1
 
 
-class WritingConnection(psycopg.Connection[Any]):
+class WritingConnection(AnsweringConnection):
     """A connection with what is known of its present transaction."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -90,7 +100,8 @@ def connecting(url: URL) -> dict[str, Any]:
     from sqlalchemy.dialects.postgresql.psycopg import dialect
 
     _nothing, given = dialect().create_connect_args(url)  # type: ignore[no-untyped-call]
-    return {**_CONNECTING, **given, "autocommit": True}
+    several = {"target_session_attrs": "read-write"} if "," in str(given.get("host")) else {}
+    return {**_CONNECTING, **several, **given, "autocommit": True}
 
 
 def write_engine(url: URL, *, durability: str) -> Engine:
@@ -103,7 +114,7 @@ def write_engine(url: URL, *, durability: str) -> Engine:
         connection.execute(
             f"SET lock_timeout = {int(LOCK_WAIT_SECONDS * 1000)}; "
             f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}; "
-            f"SET synchronous_commit = {flushed}"
+            f"SET synchronous_commit = {flushed}; {_NETWORK}"
         )
 
     return engine
@@ -112,8 +123,12 @@ def write_engine(url: URL, *, durability: str) -> Engine:
 def read_engine(url: URL) -> Engine:
     """The engine of the reading connections, which cannot write."""
     engine = _engine(
-        url, psycopg.Connection, poolclass=QueuePool, pool_size=READERS, pool_use_lifo=True
+        url, AnsweringConnection, poolclass=QueuePool, pool_size=READERS, pool_use_lifo=True
     )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET lock_timeout = {int(LOCK_WAIT_SECONDS * 1000)}; {_NETWORK}")
 
     @event.listens_for(engine, "begin")
     def begin_reading(connection: Connection) -> None:
@@ -124,12 +139,18 @@ def read_engine(url: URL) -> Engine:
 
 
 def _engine(url: URL, kind: type[psycopg.Connection[Any]], **options: Any) -> Engine:
-    engine = create_engine(url, use_native_hstore=False, **options)
+    engine = create_engine(url, use_native_hstore=False, pool_reset_on_return=None, **options)
     arguments = connecting(url)
 
     @event.listens_for(engine, "do_connect")
     def connect(*_given: Any) -> Any:
         return kind.connect(**arguments)
+
+    @event.listens_for(engine, "reset")
+    def reset(connection: Any, *_given: Any) -> None:
+        # SQLAlchemy's own logs a traceback where the connection is lost, which was said already.
+        with contextlib.suppress(psycopg.Error):
+            rollback(connection)
 
     return engine
 
@@ -170,6 +191,7 @@ def begin_alone(driver: Any) -> None:
     One that is opened afterwards can read, and waits for the lock where it would write.
     """
     begin(driver)
+    driver.answers_within = None  # what is done alone may be long
     driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # a pipe may be slow
     deadline = time.monotonic() + ALONE_WAIT_SECONDS
     while _others(driver):
@@ -316,4 +338,5 @@ def stored_version(driver: Any) -> int:
 
 def scrub(driver: Any, tables: list[str]) -> None:
     """Writes the tables anew, without what was deleted; waits for those who read them."""
+    driver.answers_within = None
     driver.execute(f"VACUUM FULL {', '.join(tables)}", prepare=False)
