@@ -83,6 +83,7 @@ class Session:
         # Without a limit: it is how others end what waits for the client.
         self._life = asyncio.timeout(None)
         self._closing: Closing | None = None
+        self._taking = False
 
     async def run(self, receive: Receive) -> None:
         """Serves the connection until either side ends it."""
@@ -147,7 +148,9 @@ class Session:
             if not self._messages.take(self._pulse.heard):
                 self._closing = Closing(CLOSE_NOT_ALLOWED, too_many(self._rate))
                 return
+            self._taking = True
             await self._take(_content(message))
+            self._taking = False
             if len(self._replies) > MAX_WAITING_REPLIES and not await self._replies_are_read():
                 self._closing = Closing(CLOSE_TRY_LATER, "answers are left unread")
                 return
@@ -195,8 +198,9 @@ class Session:
 
     def ping(self) -> None:
         """Asks the client whether it lives, in the ways that there are."""
-        # While a replay is looked for, nobody knows what the client has.
-        if len(self._replies) <= MAX_WAITING_REPLIES and self._listener.replay is None:
+        # While a request waits for the log, nobody knows from where on the client wants it: one
+        # that took the head for what it has would lose all that is between.
+        if len(self._replies) <= MAX_WAITING_REPLIES and not self._taking:
             self._reply([self._listener.ping(self._bus.state, self._clock())])
         if self._connection is not None:
             self._connection.ping()

@@ -105,7 +105,8 @@ class Application:
     async def _expire_checkpoints(self) -> None:
         now = self._clock()
         while await self.database.read(lambda c: checkpoints.any_expired(c, now)):
-            await self.database.write(checkpoints.expire)
+            if not await self.database.write(checkpoints.expire):
+                return  # the clock was set back meanwhile
 
     async def _archive_streams(self) -> None:
         days = self._settings.archive_after_days

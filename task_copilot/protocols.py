@@ -44,6 +44,14 @@ _quiet = logging.getLogger("uvicorn.error.requests")
 _quiet.setLevel(logging.ERROR)  # one line for each bad request would be a flood of its own
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a request was ended because the process ends, which uvicorn takes for a defect."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+_quiet.addFilter(_is_news)
+
+
 class PatientWebSocket(StrictWebSocket):
     """Lets the application send the protocol's own pings and see their answers, and closes a
     connection that sends too many frames."""

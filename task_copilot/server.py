@@ -14,7 +14,7 @@ from task_copilot import __version__
 from task_copilot.clock import system_clock
 from task_copilot.errors import report
 from task_copilot.location import Location, locate
-from task_copilot.patience import patiently
+from task_copilot.patience import aside, patiently
 from task_copilot.settings import Settings
 from task_copilot.stdio import StdioTransport, serve_stdio
 from task_copilot.tools.adapter import build_server
@@ -63,7 +63,7 @@ class Process:
 
     async def _open(self) -> "tuple[Application, ToolSession]":
         # In a thread: the imports alone would keep the first calls waiting.
-        database = await asyncio.to_thread(self._load)
+        database = await aside(self._load)
         gc.freeze()  # what was just imported stays: no collection needs to look at it again
         return self._assemble(database)
 

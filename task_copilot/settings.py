@@ -85,7 +85,8 @@ class Settings:
     )
     durability: str = setting(
         "full",
-        "'full': a change that was answered survives a power cut; 'normal': a crash only.",
+        "'full': a change that was answered survives a power cut; 'normal': a crash of this "
+        "program only, and with PostgreSQL not one of its server.",
         choices=("full", "normal"),
     )
     checkpoints_kept: int = setting(

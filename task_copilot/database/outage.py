@@ -21,6 +21,7 @@ class Outages:
 
     def __init__(self) -> None:
         self._closed = threading.Event()
+        self._away: StorageUnreachable | None = None
 
     def deadline(self) -> float:
         """When a call that comes now has waited for long enough."""
@@ -28,15 +29,23 @@ class Outages:
 
     def through(self, step: Callable[[], T], deadline: float) -> T:
         """The result of `step`, which may be run several times; raises StorageUnreachable when
-        its deadline has passed. It is tried once whatever the time is."""
+        its deadline has passed. It is tried once whatever the time is, unless another call has
+        just found the server away: those that have waited in a queue meanwhile would each take
+        as long as it takes to find that out once more."""
+        if (away := self._away) is not None and time.monotonic() > deadline:
+            raise StorageUnreachable(str(away))
         attempts = 0
         while True:
             try:
-                return step()
-            except StorageUnreachable:
+                found = step()
+            except StorageUnreachable as error:
+                self._away = error
                 pause = PAUSES[min(attempts, len(PAUSES) - 1)]
                 if time.monotonic() + pause > deadline or self._closed.wait(pause):
                     raise
+            else:
+                self._away = None
+                return found
             attempts += 1
 
     @property

@@ -3,6 +3,7 @@
 Imported only where a URL asks for it.
 """
 
+import contextlib
 from typing import Any, Final
 
 import psycopg
@@ -10,6 +11,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, QueuePool
 
+from task_copilot.database.postgres_answers import AnsweringConnection
 from task_copilot.database.postgres_connection import WritingConnection
 from task_copilot.database.tables import CLOSED_VERSION, SCHEMA_VERSION, VERSION_TABLE
 from task_copilot.errors import SchemaMismatch, StorageBusy, StorageError
@@ -28,9 +30,10 @@ for as long as it lives, and who must be alone takes all of it."""
 LOCK_WAIT_SECONDS = 10.0
 """How long a write waits for the lock before it fails. Who waits is served in turn."""
 
-IDLE_SECONDS = 10
+IDLE_SECONDS = 5
 """How long a process may say nothing in the middle of a transaction, as one that was stopped
-does, or one behind a broken network, before the server ends it: it holds the lock."""
+does, or one behind a broken network, before the server ends it: it holds the lock, and those
+who wait for that shall get it before they fail."""
 
 ALONE_WAIT_SECONDS = 1.0
 """How long one who must be alone waits for others to end: for a command that is just reading, and
@@ -56,6 +59,13 @@ _CONNECTING = {
 }
 """What a URL does not say otherwise."""
 
+_NETWORK = (
+    "SET tcp_keepalives_idle = 4; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; "
+    f"SET tcp_user_timeout = {IDLE_SECONDS * 1000}"
+)
+"""The same for the server, which otherwise keeps the lock of a client that is cut off for as long
+as its own system tries to send it an answer: a quarter of an hour."""
+
 _START = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _LOCK = b"SELECT pg_advisory_xact_lock(%d)" % LOCK_KEY
 _VERSION = f"SELECT version_num FROM {VERSION_TABLE}".encode()  # noqa: S608 - our own name
@@ -72,7 +82,8 @@ def connecting(url: URL) -> dict[str, Any]:
     from sqlalchemy.dialects.postgresql.psycopg import dialect
 
     _nothing, given = dialect().create_connect_args(url)  # type: ignore[no-untyped-call]
-    return {**_CONNECTING, **given, "autocommit": True}
+    several = {"target_session_attrs": "read-write"} if "," in str(given.get("host")) else {}
+    return {**_CONNECTING, **several, **given, "autocommit": True}
 
 
 def write_engine(url: URL, *, durability: str) -> Engine:
@@ -84,7 +95,7 @@ def write_engine(url: URL, *, durability: str) -> Engine:
     def configure(connection: Any, _record: Any) -> None:
         connection.execute(
             f"SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}; "
-            f"SET synchronous_commit = {flushed}"
+            f"SET synchronous_commit = {flushed}; {_NETWORK}"
         )
 
     return engine
@@ -93,8 +104,12 @@ def write_engine(url: URL, *, durability: str) -> Engine:
 def read_engine(url: URL) -> Engine:
     """The engine of the reading connections, which cannot write."""
     engine = _engine(
-        url, psycopg.Connection, poolclass=QueuePool, pool_size=READERS, pool_use_lifo=True
+        url, AnsweringConnection, poolclass=QueuePool, pool_size=READERS, pool_use_lifo=True
     )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET lock_timeout = {int(LOCK_WAIT_SECONDS * 1000)}; {_NETWORK}")
 
     @event.listens_for(engine, "begin")
     def begin_reading(connection: Connection) -> None:
@@ -105,7 +120,7 @@ def read_engine(url: URL) -> Engine:
 
 
 def _engine(url: URL, kind: type[psycopg.Connection[Any]], **options: Any) -> Engine:
-    engine = create_engine(url, use_native_hstore=False, **options)
+    engine = create_engine(url, use_native_hstore=False, pool_reset_on_return=None, **options)
     arguments = connecting(url)
 
     @event.listens_for(engine, "do_connect")
@@ -117,6 +132,12 @@ def _engine(url: URL, kind: type[psycopg.Connection[Any]], **options: Any) -> En
             driver.close()
             raise
         return driver
+
+    @event.listens_for(engine, "reset")
+    def reset(connection: Any, *_given: Any) -> None:
+        # SQLAlchemy's own logs a traceback where the connection is lost, which was said already.
+        with contextlib.suppress(psycopg.Error):
+            rollback(connection)
 
     return engine
 
@@ -173,6 +194,7 @@ def begin_alone(driver: Any) -> None:
     it waits for the end of the transaction."""
     begin(driver)
     hold(driver)
+    driver.answers_within = None  # what is done alone may be long
     be_alone(driver)
     driver.written_before = driver.written
 
@@ -341,4 +363,5 @@ def stored_version(driver: Any) -> int:
 
 def scrub(driver: Any, tables: list[str]) -> None:
     """Writes the tables anew, without what was deleted; waits for those who read them."""
+    driver.answers_within = None
     driver.execute(f"VACUUM FULL {', '.join(tables)}", prepare=False)

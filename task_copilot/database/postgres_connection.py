@@ -18,6 +18,8 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg.waiting import Ready, Wait
 
+from task_copilot.database.postgres_answers import AnsweringConnection
+
 Values = Sequence[str | int | None]
 """What statements are given: the columns hold texts and whole numbers only."""
 
@@ -101,7 +103,7 @@ class _CountingCursor(psycopg.Cursor[Any]):
             self._writing.written += 1
 
 
-class WritingConnection(psycopg.Connection[Any]):
+class WritingConnection(AnsweringConnection):
     """A connection with what is known of its present transaction.
 
     `locking` and `version` are its first answers; `check` is called once when they are there, and

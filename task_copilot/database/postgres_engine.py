@@ -120,8 +120,8 @@ class PostgresEngine:
     def _dated(self, _driver: Any, record: ConnectionPoolEntry) -> None:
         record.info["made"] = time.monotonic()
 
-    def _refuse_lost(self, _driver: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
-        if record.info["made"] <= self._lost_at:
+    def _refuse_lost(self, driver: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        if driver.closed or record.info["made"] <= self._lost_at:
             raise InvalidatePoolError
 
     # The server has one database of a name, and who replaces it ends the connections to it.
@@ -150,6 +150,7 @@ class PostgresEngine:
         if postgres.stored_version(driver) == SCHEMA_VERSION:
             return
         postgres.begin_locked(driver)
+        driver.answers_within = None  # large tables may be written anew
         with connection.begin():  # ends what has begun
             # Another process may have been faster while this one waited for the lock.
             if postgres.stored_version(driver) < SCHEMA_VERSION:

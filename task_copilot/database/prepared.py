@@ -121,7 +121,12 @@ class _Compiled:
             return self.execute(connection, parameters)
         cursor = _driver(connection).cursor(name=f"rows_{next(_numbers)}")
         cursor.itersize = ROWS_AT_ONCE
-        return cursor.execute(self.text, self.arguments(parameters))
+        try:
+            return cursor.execute(self.text, self.arguments(parameters))
+        except BaseException:
+            with contextlib.suppress(Exception):  # the error that led here says more
+                cursor.close()
+            raise
 
     def execute(self, connection: Connection, parameters: Parameters) -> Any:
         return _driver(connection).execute(self.text, self.arguments(parameters))

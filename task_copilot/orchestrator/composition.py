@@ -37,6 +37,7 @@ from task_copilot.orchestrator.run import Hands, Run
 from task_copilot.orchestrator.server_hand import ServerHand
 from task_copilot.orchestrator.worker_command import WorkerPlan, require_program, trusting
 from task_copilot.orchestrator.worktrees import BRANCHES, Worktrees
+from task_copilot.patience import aside
 from task_copilot.settings import Settings
 
 HUB_SECONDS = 15.0
@@ -141,7 +142,7 @@ async def _hub(
     from task_copilot.commands.common import require_database
 
     require_database(settings)
-    database = await asyncio.to_thread(open_blocking, settings, system_clock)
+    database = await aside(lambda: open_blocking(settings, system_clock))
     application = Application(database, settings, system_clock)
     serving = asyncio.create_task(application.serve())
     try:

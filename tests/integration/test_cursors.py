@@ -433,3 +433,29 @@ async def test_while_a_replay_is_looked_for_no_ping_says_that_the_client_has_it(
         assert [(await client.receive())["payload"]["seq"] for _ in range(3)] == [3, 4, 5]
         ping = await client.receive()
         assert (ping["type"], ping["payload"]) == ("ping", {"seq": 5})
+
+
+async def test_while_a_request_waits_for_the_log_no_ping_says_that_the_client_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = MemoryLog()
+    memory.commit(5)
+    asked, may_read, read = asyncio.Event(), asyncio.Event(), memory.up_to
+
+    async def later(position: int) -> LogPage:
+        asked.set()
+        await may_read.wait()
+        return await read(position)
+
+    monkeypatch.setattr(memory, "up_to", later)
+    async with AsgiClient(memory.endpoint(ping_interval=0.05)) as client:
+        client.send({"type": "subscribe", "payload": {"topics": ["*"], "since": 6}})
+        await asyncio.wait_for(asked.wait(), 10)
+        memory.commit(3)  # the hub hears of them; what it is asked for still waits
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.next(), 0.3)
+        may_read.set()
+        assert (await client.receive())["type"] == "subscribed"
+        assert [(await client.receive())["payload"]["seq"] for _ in range(2)] == [7, 8]
+        ping = await client.receive()
+        assert (ping["type"], ping["payload"]) == ("ping", {"seq": 8})

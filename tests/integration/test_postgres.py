@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import threading
 import time
@@ -30,6 +31,7 @@ from task_copilot.errors import (
     StorageError,
     StorageUnreachable,
 )
+from task_copilot.events import log
 from task_copilot.events.log import LogRow
 from task_copilot.location import Location
 
@@ -416,6 +418,19 @@ def test_who_stops_early_has_not_read_it_all(world: World) -> None:
             return next(found).n
 
     assert world.do(first) == 1
+
+
+def test_who_reads_row_by_row_and_is_cut_off_leaves_nothing_open(world: World, url: str) -> None:
+    world.task()
+    cuts = [cut]
+
+    def rows(connection: Any) -> list[LogRow]:
+        if cuts:
+            cuts.pop()(url)
+        return log.rows_after(connection, 0)
+
+    assert [row.seq for row in world.database.read_now(rows)] == [1]
+    gc.collect()  # a cursor that was left open would warn
 
 
 # Texts

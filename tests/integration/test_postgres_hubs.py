@@ -12,14 +12,17 @@ from sqlalchemy import make_url
 
 import postgres
 from e2e.servers import free_port
-from postgres import cut
+from postgres import connected, cut
 from support import World, close, database_at
-from task_copilot import checkpoints, runtime
+from task_copilot import checkpoints, runtime, workspaces
 from task_copilot.application import Application, open_blocking, places_of
 from task_copilot.checkpoints import NewCheckpoint
 from task_copilot.client.finding import candidates
 from task_copilot.clock import system_clock
+from task_copilot.database.tables import SCHEMA_VERSION
+from task_copilot.errors import SchemaMismatch
 from task_copilot.events import log
+from task_copilot.location import Location
 from task_copilot.settings import Settings
 
 LIMIT_SECONDS = 20.0
@@ -186,3 +189,47 @@ async def test_hubs_that_tidy_up_at_once_do_everything_once(url: str) -> None:
         await asyncio.gather(*tidying)
         found = [event["eventType"] for event in await asyncio.to_thread(world.events)]
         assert found.count("checkpoint.expired") == 5
+
+
+async def test_a_clock_that_is_set_back_ends_what_it_has_begun(url: str) -> None:
+    async with serving(url) as hub:
+        world = World(hub.database, "a")
+        task = await asyncio.to_thread(world.task)
+        new = NewCheckpoint(expires_in=60)
+        await hub.database.write(lambda tx: checkpoints.create(tx, world.scope, task, new, kept=9))
+        hub._clock = lambda: "2999-01-01T00:00:00.000Z"  # before it was set back
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await hub._expire_checkpoints()
+
+
+async def test_under_a_migration_hubs_stop_writing_and_go_on_serving_what_is_there(
+    url: str,
+) -> None:
+    async with serving(url) as first, serving(url) as second:
+        world = World(first.database, "a")
+        await asyncio.to_thread(world.task)
+        await asyncio.to_thread(migrated, url)
+        for hub in (first, second):
+            with pytest.raises(SchemaMismatch, match="Restart this server"):
+                await hub.database.write(lambda tx: workspaces.ensure(tx, Location("b", None)))
+        await asyncio.to_thread(written_by_the_new_version, url)
+        for hub in (first, second):
+            await reaches(hub, 2)
+            assert await events_after(hub, 0, bus_of(hub).epoch) == [1, 2]
+
+
+def migrated(url: str) -> None:
+    with connected(url) as connection:
+        connection.execute(
+            "UPDATE task_copilot_version SET version_num = %s", (f"{SCHEMA_VERSION + 1:04d}",)
+        )
+
+
+def written_by_the_new_version(url: str) -> None:
+    """As a program does that was upgraded already."""
+    with connected(url) as connection, connection.transaction():
+        connection.execute("UPDATE log SET head = head + 1")
+        connection.execute("CREATE TEMP TABLE new AS SELECT * FROM events WHERE seq = 1")
+        connection.execute("UPDATE new SET seq = 2")
+        connection.execute("INSERT INTO events SELECT * FROM new")
+        connection.execute("NOTIFY task_copilot")

@@ -23,7 +23,10 @@ class Ledger:
     """Title to id, of calls that answered."""
 
     unknown: set[str] = field(default_factory=set)
-    """Titles of calls without a requestId whose server was killed before it answered."""
+    """Titles of calls without a requestId of which nobody was told what became of them."""
+
+    refused: list[str] = field(default_factory=list)
+    """What calls were answered that were not carried out."""
 
     notes: dict[str, str] = field(default_factory=dict)
     """Id to the newest notes that were answered."""
@@ -73,6 +76,7 @@ class Agent:
             finally:
                 self._ready.clear()
                 self._server = None
+        assert "Traceback" not in server.stderr_text(), server.stderr_text()
 
     async def kill(self) -> bool:
         """Kills its server, once it has one; whether a call was waiting for its answer."""
@@ -117,7 +121,9 @@ class Agent:
             return False
         finally:
             self.in_flight = False
-        assert not result.get("isError"), result
+        if result.get("isError"):
+            self._failed(call, result["content"][0]["text"])
+            return False
         self._told(call, result["structuredContent"])
         return True
 
@@ -128,6 +134,12 @@ class Agent:
             self._ledger.uncertain_notes[call["id"]] = call["notes"]
         else:
             self._ledger.unknown.add(call["title"])
+
+    def _failed(self, call: dict[str, Any], text: str) -> None:
+        assert "othing was written" in text or "may be written or not" in text, text
+        self._ledger.refused.append(text)
+        if "requestId" in call or "may be written or not" in text:
+            self._lost(call)
 
     def _told(self, call: dict[str, Any], answer: dict[str, Any]) -> None:
         if call is self._unanswered:

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from itertools import cycle
 from typing import Any
 
 import httpx2
@@ -81,6 +82,7 @@ class OverWebSocket(Listening):
     """The ordinary one."""
 
     batch: Payload | None = None
+    _subscribed = False
 
     async def listen(self) -> None:
         opening = connect(
@@ -93,6 +95,7 @@ class OverWebSocket(Listening):
         async with asyncio.timeout(10):
             connection = await opening
         self.connections += 1
+        self._subscribed = False
         try:
             await connection.send(json.dumps(self._request()))
             await self.read(connection)
@@ -121,6 +124,7 @@ class OverWebSocket(Listening):
         if kind == "subscribed":
             assert self.epoch in {None, payload["epoch"]}
             self.epoch = payload["epoch"]
+            self._subscribed = True
         elif kind == "event":
             await self.take(payload)
         elif kind == "events":
@@ -129,7 +133,8 @@ class OverWebSocket(Listening):
         elif kind == "gap":
             await self.take_gap(payload)
         elif kind == "ping":
-            await self.move(payload["seq"])
+            if self._subscribed:  # before, the hub does not know the cursor
+                await self.move(payload["seq"])
         else:
             raise AssertionError((self.name, message))
 
@@ -144,7 +149,13 @@ class Slow(OverWebSocket):
 
 
 class Restless(OverWebSocket):
-    """Connects anew after a few messages, in an order or without one word."""
+    """Connects anew after a few messages, in an order or without one word, to any of the hubs."""
+
+    ports: Sequence[int] = ()
+
+    async def listen(self) -> None:
+        self.port = self.chance.choice(self.ports or [self.port])
+        await super().listen()
 
     async def read(self, connection: ClientConnection) -> None:
         for _ in range(self.chance.randrange(1, 40)):
@@ -238,7 +249,13 @@ async def _blocks(answer: httpx2.Response) -> AsyncIterator[dict[str, str]]:
             fields[name] = value
 
 
-def one_of_each(port: int, chance: random.Random) -> list[Listening]:
-    """Listeners on all transports."""
+def one_of_each(ports: Sequence[int], chance: random.Random) -> list[Listening]:
+    """Listeners on all transports, each at one of the hubs, and one that moves among them."""
     kinds = (OverWebSocket, Slow, Restless, InBatches, OverHttp, OverSse)
-    return [kind(kind.__name__, port, chance) for kind in kinds]
+    found: list[Listening] = [
+        kind(kind.__name__, port, chance) for kind, port in zip(kinds, cycle(ports), strict=False)
+    ]
+    for listener in found:
+        if isinstance(listener, Restless):
+            listener.ports = ports
+    return found

@@ -8,14 +8,18 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import cycle, islice
+from typing import Any
 
-from e2e.servers import Server, free_port, opened, server
-from support import database_at
+from integration.test_fold import Fold, check
+from support import close, table
+from task_copilot.database.store import Database
 from task_copilot.database.transaction import Transaction
 from task_copilot.events import log, retention
+from task_copilot.events.log import LogRow
 from task_copilot.events.retention import Kept
 from torture.agents import Agent, Ledger
+from torture.grounds import Ground
 from torture.listening import Listening, Payload, one_of_each
 
 AGENTS = 4
@@ -36,8 +40,10 @@ class Report:
     seed: int
     kills: int = 0
     kills_in_flight: int = 0
+    troubles: dict[str, int] = field(default_factory=dict)
     answered: int = 0
     repeated: int = 0
+    refused: int = 0
     events: int = 0
     seconds: float = 0.0
     gaps: int = 0
@@ -46,7 +52,8 @@ class Report:
     def __str__(self) -> str:
         return (
             f"seed {self.seed}: {self.kills} kills, {self.kills_in_flight} between a request and "
-            f"its answer; {self.answered} calls answered, {self.repeated} of them sent again; "
+            f"its answer; {self.troubles or 'no other trouble'}; {self.answered} calls answered, "
+            f"{self.repeated} of them sent again, {self.refused} refused; "
             f"{self.events} events, {self.gaps} gaps; {self.seconds:.0f} s; "
             f"connections {self.connections}"
         )
@@ -55,36 +62,39 @@ class Report:
 class Storm:
     """One run; `prune` also removes old events all the time."""
 
-    def __init__(self, folder: Path, seed: int, *, kills: int, prune: bool = False) -> None:
+    def __init__(
+        self, ground: Ground, seed: int, *, kills: int, agents: int = AGENTS, prune: bool = False
+    ) -> None:
         self.report = Report(seed)
-        self._folder = folder
+        self._ground = ground
         self._kills = kills
         self._prune = prune
         self._chance = random.Random(seed)
-        self._port = free_port()
         self._ledger = Ledger()
         self._stopping = asyncio.Event()
         self._over = threading.Event()
         self._agents = [
-            Agent(number, self._ledger, random.Random(seed + number), self._new_server)
-            for number in range(AGENTS)
+            Agent(number, self._ledger, random.Random(seed + number), ground.agents_server)
+            for number in range(agents)
         ]
-        self.listeners: list[Listening] = one_of_each(self._port, random.Random(seed))
+        self.listeners: list[Listening] = one_of_each(ground.ports, random.Random(seed))
         self._pruned: list[Payload] = []
         self._boundaries: list[int] = [0]
-
-    def _new_server(self) -> Server:
-        return server(
-            self._folder,
-            database=self._folder / "tasks.db",
-            port=self._port,
-            ping_interval=0.5,
-            durability="normal",
-        )
 
     async def run(self) -> Report:
         """Does it, and raises AssertionError for whatever is not as it has to be."""
         began = time.monotonic()
+        async with self._ground.served():
+            await self._rage()
+        self.report.seconds = time.monotonic() - began
+        database = await asyncio.to_thread(self._ground.opened)
+        try:
+            await asyncio.to_thread(self._judge, database)
+        finally:
+            close(database)
+        return self.report
+
+    async def _rage(self) -> None:
         listening = [asyncio.create_task(each.run()) for each in self.listeners]
         working = [asyncio.create_task(each.run(self._stopping)) for each in self._agents]
         pruning = asyncio.create_task(self._keep_pruning())
@@ -100,18 +110,26 @@ class Storm:
             for task in (*listening, *working):
                 task.cancel()
             await asyncio.gather(*listening, *working, pruning, return_exceptions=True)
-        self.report.seconds = time.monotonic() - began
-        self._judge()
-        return self.report
 
     async def _kill_all_in_turn(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         await self._answers(FIRST_CALLS, tasks)
-        for number in range(self._kills):
+        for number, trouble in enumerate(self._troubles()):
             await asyncio.sleep(self._chance.uniform(0, LONGEST_PAUSE_SECONDS))
-            in_flight = await self._agents[number % AGENTS].kill()
+            if trouble is not None:
+                await self._ground.troubles[trouble]()
+                self.report.troubles[trouble] = 1 + self.report.troubles.get(trouble, 0)
+                await asyncio.sleep(self._chance.uniform(0, LONGEST_PAUSE_SECONDS))
+            in_flight = await self._agents[number % len(self._agents)].kill()
             self.report.kills += 1
             self.report.kills_in_flight += in_flight
             await self._answers(FIRST_CALLS, tasks)
+
+    def _troubles(self) -> Sequence[str | None]:
+        """What happens besides each kill: each kind as often as the others."""
+        kinds: Sequence[str | None] = list(self._ground.troubles) or [None]
+        found = list(islice(cycle(kinds), self._kills))
+        self._chance.shuffle(found)
+        return found
 
     async def _answers(self, count: int, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Waits until `count` more calls were answered; passes on what fails meanwhile."""
@@ -129,9 +147,8 @@ class Storm:
             await asyncio.gather(*working)
 
     async def _settle(self, listening: Sequence[asyncio.Task[None]]) -> None:
-        head = self._head()
-        async with self._new_server() as hub:
-            await hub.introduce("the last hub")
+        head = await asyncio.to_thread(self._head_now)
+        async with self._ground.served_to_the_end():
             reached = [each.reaches(head, CATCH_UP_SECONDS) for each in self.listeners]
             try:
                 await asyncio.gather(*reached)
@@ -140,7 +157,13 @@ class Storm:
                 for task in listening:
                     if task.done():
                         task.result()
-                raise AssertionError(f"head {head}, but {behind}; {hub.stderr_text()}") from None
+                raise AssertionError(f"head {head}, but {behind}") from None
+
+    def _head_now(self) -> int:
+        database = self._ground.opened()
+        head = database.read_now(log.state).head
+        close(database)
+        return head
 
     # --- retention ---
 
@@ -150,14 +173,13 @@ class Storm:
             await asyncio.to_thread(self._prune_in_a_thread)
 
     def _prune_in_a_thread(self) -> None:
-        while not (self._folder / "tasks.db").exists():
+        while not self._ground.is_there():
             if self._over.wait(PRUNE_PAUSE_SECONDS):
                 return
-        database = database_at(self._folder)
+        database = self._ground.opened()
         while not self._over.wait(PRUNE_PAUSE_SECONDS):
             database.write_now(self._prune_some)
-        database.committer.close()
-        database.read_engine.dispose()
+        close(database)
 
     def _prune_some(self, transaction: Transaction) -> None:
         connection = transaction.connection
@@ -174,40 +196,39 @@ class Storm:
 
     # --- the verdict ---
 
-    def _head(self) -> int:
-        with opened(self._folder / "tasks.db") as connection:
-            (head,) = connection.execute("SELECT head FROM log").fetchone()
-        return int(head)
-
-    def _judge(self) -> None:
-        with opened(self._folder / "tasks.db") as connection:
-            tasks = connection.execute("SELECT id, title, notes FROM tasks").fetchall()
-            rows = connection.execute("SELECT seq, payload FROM events ORDER BY seq").fetchall()
-        events = [{"seq": seq, **json.loads(payload)} for seq, payload in rows]
-        self._judge_tables(tasks)
-        self._judge_log([event["seq"] for event in events])
+    def _judge(self, database: Database[LogRow]) -> None:
+        rows = database.read_now(lambda c: log.rows_after(c, 0, 10**9, size=10**12))
+        events = [*self._pruned, *(json.loads(row.payload) for row in rows)]
+        head = database.read_now(log.state).head
+        self._judge_tables(table(database, "tasks"))
+        assert [row.seq for row in rows] == [*range(self._boundaries[-1] + 1, head + 1)]
+        self._judge_fold(events, database)
         for listener in self.listeners:
-            self._judge_listener(listener, [*self._pruned, *events])
+            self._judge_listener(listener, events)
         self.report.answered = self._ledger.answered
         self.report.repeated = self._ledger.repeated
-        self.report.events = self._head()
+        self.report.refused = len(self._ledger.refused)
+        self.report.events = head
         self.report.gaps = sum(len(each.gaps) for each in self.listeners)
         self.report.connections = {each.name: each.connections for each in self.listeners}
 
-    def _judge_tables(self, tasks: Sequence[tuple[int, str, str | None]]) -> None:
+    def _judge_tables(self, tasks: Sequence[dict[str, Any]]) -> None:
         ledger = self._ledger
-        titles = [title for _, title, _ in tasks]
+        titles = [task["title"] for task in tasks]
         assert len(titles) == len(set(titles)), "a call was carried out twice"
-        stored = {title: f"TASK-{number}" for number, title, _ in tasks}
+        stored = {task["title"]: f"TASK-{task['id']}" for task in tasks}
         missing = {title for title, task in ledger.created.items() if stored.get(title) != task}
         assert not missing, f"answered but not there: {sorted(missing)[:10]}"
         assert set(stored) - set(ledger.created) <= ledger.unknown
-        for number, _, notes in tasks:
-            task = f"TASK-{number}"
-            assert notes in {ledger.notes.get(task), ledger.uncertain_notes.get(task)}, task
+        for row in tasks:
+            task = f"TASK-{row['id']}"
+            assert row["notes"] in {ledger.notes.get(task), ledger.uncertain_notes.get(task)}, task
 
-    def _judge_log(self, seqs: list[int]) -> None:
-        assert seqs == [*range(self._boundaries[-1] + 1, self._head() + 1)]
+    def _judge_fold(self, events: Sequence[Payload], database: Database[LogRow]) -> None:
+        fold = Fold()
+        for event in events:
+            fold.apply(event)
+        check(fold, database)
 
     def _judge_listener(self, listener: Listening, events: Sequence[Payload]) -> None:
         got = {event["seq"]: event for event in listener.events}
