@@ -133,7 +133,8 @@ def test_an_import_that_contradicts_itself_leaves_the_database_empty(
 
 def test_doctor_looks_at_the_server(seeded: Shell, url: str) -> None:
     found = json.loads(seeded.run("doctor", "--json").stdout)["findings"]
-    [about] = [each for each in found if each["subject"] == "database"]
+    # A second one says that the server is far away, where this machine is busy.
+    about = next(each for each in found if each["subject"] == "database")
     assert about["level"] == "ok"
     assert "PostgreSQL 1" in about["text"]
     nowhere = "postgresql+psycopg://me:geheim@127.0.0.1:1/db"

@@ -30,7 +30,7 @@ def test_help_lists_every_command_with_what_it_does(
 ) -> None:
     shell = Shell(tmp_path, monkeypatch)
     listed = shell.said("--help").partition("Commands:\n")[2]
-    assert re.findall(r"^  (\w+)  +\w", listed, re.MULTILINE) == sorted(COMMANDS)
+    assert re.findall(r"^  ([\w-]+)  +\w", listed, re.MULTILINE) == sorted(COMMANDS)
     for name in COMMANDS:
         assert shell.said(name, "--help").startswith(f"Usage: task-copilot {name} ")
 
