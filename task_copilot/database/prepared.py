@@ -62,8 +62,11 @@ class Prepared:
     def iterate(self, connection: Connection, parameters: Parameters) -> Generator[Any, None, None]:
         """The rows one by one, for callers that may stop early."""
         compiled = self._for(connection)
-        with contextlib.closing(compiled.stream(connection, parameters)) as cursor:
+        cursor = compiled.stream(connection, parameters)
+        try:
             yield from map(compiled.make_row, cursor)
+        finally:
+            _close(cursor)
 
     def first(self, connection: Connection, parameters: Parameters) -> Any:
         """The first row, or None."""
@@ -124,8 +127,7 @@ class _Compiled:
         try:
             return cursor.execute(self.text, self.arguments(parameters))
         except BaseException:
-            with contextlib.suppress(Exception):  # the error that led here says more
-                cursor.close()
+            _close(cursor)
             raise
 
     def execute(self, connection: Connection, parameters: Parameters) -> Any:
@@ -175,6 +177,13 @@ class _Piped(_Compiled):
     def first(self, connection: Connection, parameters: Parameters) -> Any:
         rows = self.all(connection, parameters)
         return rows[0] if rows else None
+
+
+def _close(cursor: Any) -> None:
+    """Closes it, also where its connection is lost, which whoever uses that next is told of."""
+    for _ in range(2):  # the first one may find out that the server cannot be told any more
+        with contextlib.suppress(Exception):
+            cursor.close()
 
 
 def _driver(connection: Connection) -> Any:

@@ -107,6 +107,7 @@ class Storm:
             await self._settle(listening)
         finally:
             self._over.set()
+            self._stopping.set()  # wait_for of Python 3.11 may swallow a cancellation
             for task in (*listening, *working):
                 task.cancel()
             await asyncio.gather(*listening, *working, pruning, return_exceptions=True)
