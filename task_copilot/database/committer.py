@@ -111,16 +111,28 @@ class Committer(Generic[RowT]):
         self.times = CommitTimes()
 
     def commit(
-        self, waiting: deque[Operation[Any]], deadline: float | None = None
+        self,
+        waiting: deque[Operation[Any]],
+        deadline: float | None = None,
+        refill: Callable[[], None] = lambda: None,
     ) -> tuple[list[Outcome], list[RowT]]:
         """Takes operations from the left of `waiting`, as many as one transaction may hold,
         and commits them. Returns their outcomes in order, and the new rows of the log.
+
+        Where the first of them has waited for other processes, `refill` is called, which adds to
+        the right of `waiting` what has come meanwhile, and the transaction takes that too.
         """
         deadline = self._outages.deadline() if deadline is None else deadline
         taken = [waiting.popleft() for _ in range(min(len(waiting), MAX_OPERATIONS))]
         outcomes: list[Outcome] = []
+
+        def more() -> None:
+            refill()
+            while waiting and len(taken) < MAX_OPERATIONS:
+                taken.append(waiting.popleft())
+
         try:
-            rows = self._outages.through(lambda: self._transact(taken, outcomes), deadline)
+            rows = self._outages.through(lambda: self._transact(taken, outcomes, more), deadline)
         except _Undone as failure:
             if isinstance(failure.error, StorageError) or failure.at_the_end:
                 self._discard_connection()
@@ -148,12 +160,14 @@ class Committer(Generic[RowT]):
             rows += new
         return outcomes, rows
 
-    def _transact(self, taken: list[Operation[Any]], outcomes: list[Outcome]) -> list[RowT]:
+    def _transact(
+        self, taken: list[Operation[Any]], outcomes: list[Outcome], more: Callable[[], None]
+    ) -> list[RowT]:
         began = time.monotonic()
         while True:
             self._keep_up()
             try:
-                transaction, rows = self._attempt(taken, outcomes)
+                transaction, rows = self._attempt(taken, outcomes, more)
             except Exception as error:
                 if isinstance(meaning := self._meaning(error), StorageUnreachable):
                     self._discard_connection()
@@ -169,7 +183,7 @@ class Committer(Generic[RowT]):
         return rows
 
     def _attempt(
-        self, taken: list[Operation[Any]], outcomes: list[Outcome]
+        self, taken: list[Operation[Any]], outcomes: list[Outcome], more: Callable[[], None]
     ) -> tuple[Transaction, list[RowT]]:
         connection = self.connection
         driver: Any = connection.connection.driver_connection
@@ -177,7 +191,7 @@ class Committer(Generic[RowT]):
         try:
             self._engine.check_unchanged(driver)
             transaction = Transaction(connection, self._clock, lambda: self._engine.hold(driver))
-            self._run_all(taken, transaction, outcomes, driver)
+            self._run_all(taken, transaction, outcomes, driver, more)
             rows = self._finish(transaction, driver)
         except BaseException:
             with contextlib.suppress(Exception):  # the error that led here says more
@@ -213,11 +227,14 @@ class Committer(Generic[RowT]):
         transaction: Transaction,
         outcomes: list[Outcome],
         driver: Any,
+        more: Callable[[], None],
     ) -> None:
-        for operation in taken:
+        for operation in taken:  # which grows meanwhile
             outcomes.append(self._run(operation, transaction, driver))
             if time.monotonic() - transaction.began > MAX_SECONDS:
                 return
+            if len(outcomes) == 1 and self._engine.begins_late:
+                more()
 
     def _run(self, operation: Operation[Any], transaction: Transaction, driver: Any) -> Outcome:
         written = self._engine.rows_changed(driver)

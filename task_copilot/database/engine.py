@@ -36,6 +36,8 @@ class Engine(Protocol):
     write: SqlEngine
     read: SqlEngine
     """Its connections see one state as long as a transaction lasts, and cannot write."""
+    begins_late: bool
+    """Whether it is the first operation of a transaction that waits for the others, not `begin`."""
 
     @property
     def place(self) -> str:

@@ -30,6 +30,8 @@ LEFT_BYTES = (
 class PostgresEngine:
     """A database on a server, which may go away and come back."""
 
+    begins_late = True
+
     def __init__(self, url: URL, *, durability: str) -> None:
         self.url = url
         self._place = shown(url)

@@ -152,8 +152,10 @@ class _Piped(_Compiled):
         driver = _driver(connection)
         if self._constants:
             parameters = {**self._constants, **parameters}
+        values = [parameters[name] for name in self._numbered]
+        answer = driver.later(self._numbered_text, values)
         driver.written += self._writes
-        return driver.later(self._numbered_text, [parameters[name] for name in self._numbered])
+        return answer
 
     def run(self, connection: Connection, parameters: Parameters) -> None:
         self._send(connection, parameters)

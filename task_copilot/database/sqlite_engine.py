@@ -19,6 +19,8 @@ STILL_READ = "The database's files may still hold the old bytes until every sess
 class SqliteEngine:
     """A file. One that is deleted or replaced while it is open is noticed: see `StandingFile`."""
 
+    begins_late = False
+
     def __init__(self, url: URL, *, durability: str) -> None:
         self.url = url
         self._file = file = StandingFile(sqlite.file_of(url))

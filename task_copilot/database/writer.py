@@ -92,7 +92,9 @@ class Writer(Generic[RowT]):
         calls: deque[_Call] = deque()
         while self._collect(waiting, calls):
             try:
-                outcomes, rows = self._committer.commit(waiting, calls[0].deadline)
+                outcomes, rows = self._committer.commit(
+                    waiting, calls[0].deadline, lambda: self._take(waiting, calls)
+                )
             except BaseException as error:
                 logger.exception("A change could not be written; its caller is told so.")
                 outcomes, rows = [Outcome(error=error) for _ in calls], []
@@ -108,12 +110,15 @@ class Writer(Generic[RowT]):
             self._look()
         if time.monotonic() > self._next_look:
             self._look()
+        self._take(waiting, calls)
+        return bool(waiting)
+
+    def _take(self, waiting: deque[Operation[Any]], calls: deque[_Call]) -> None:
         with self._changed:
             waiting.extend(self._operations)
             calls.extend(self._calls)
             self._operations.clear()
             self._calls.clear()
-        return bool(waiting)
 
     def _wait(self) -> bool:
         """Waits until there is something to write or the end; False where it is time to look."""

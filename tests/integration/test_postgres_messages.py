@@ -1,6 +1,8 @@
 """How many messages a change takes on PostgreSQL while it keeps all other writers waiting, and
 what becomes of statements that are sent together."""
 
+import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,6 +24,8 @@ from task_copilot.errors import InvalidInput, SchemaMismatch, StorageBusy
 from task_copilot.requests import Request
 from task_copilot.streams import StreamChange
 from task_copilot.task_updates import TaskChange
+
+LIMIT_SECONDS = 20.0
 
 NEGATIVE = Prepared(
     update(streams)
@@ -136,6 +140,40 @@ def test_operations_that_wait_together_share_the_first_message_and_the_last(
 
     monkeypatch.setattr("task_copilot.database.committer.MAX_SECONDS", 60.0)
     assert messages(world, monkeypatch, work) == 1 + len(numbers)
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_what_comes_while_the_lock_is_waited_for_goes_with_the_first(
+    world: World, url: str
+) -> None:
+    database = world.database
+    database.start(lambda _rows: None)
+    with connected(url) as other:
+        other.execute(f"SELECT pg_advisory_lock({dialect.LOCK_KEY})")
+        calls = [asyncio.create_task(database.write(creating(world, "first")))]
+        await asyncio.to_thread(wait_for_the_lock, other)
+        calls += [asyncio.create_task(database.write(creating(world, f"{n}"))) for n in range(9)]
+        calls.append(asyncio.create_task(database.write(refused_at_once)))
+        await asyncio.sleep(0)  # all have begun to wait
+        other.execute(f"SELECT pg_advisory_unlock({dialect.LOCK_KEY})")
+        made = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(one) for one in made if isinstance(one, Exception)] == ["bad"]
+    assert [one.id for one in made if not isinstance(one, BaseException)] == list(range(1, 11))
+    with connected(url) as other:
+        found = other.execute("SELECT count(DISTINCT xmin::text) FROM tasks").fetchone()
+    assert found == (1,)
+
+
+def refused_at_once(_tx: Transaction) -> None:
+    raise InvalidInput("bad")
+
+
+def wait_for_the_lock(other: Any) -> None:
+    """Returns once somebody waits for it."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    while other.execute(waiting).fetchone() == (0,):
+        assert time.monotonic() < deadline
 
 
 def test_an_operation_that_reads_only_takes_two_messages(
