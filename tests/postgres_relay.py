@@ -1,5 +1,6 @@
 """What can happen to the network between the program and the database's server."""
 
+import re
 import socket
 import threading
 import time
@@ -9,8 +10,8 @@ from contextlib import closing, contextmanager, suppress
 import postgres
 
 CHUNK_BYTES = 1 << 16
-COMMIT = b"COMMIT\0"
-"""How the message ends that commits."""
+PREPARED = re.compile(rb"(tc[0-9]+)\0COMMIT\0")
+"""How a message names the statement that commits, on its connection from then on."""
 
 
 class Line:
@@ -22,6 +23,13 @@ class Line:
         self.flows.set()
         self.muted = False
         """It ends with the next thing that the server says, of which the client hears nothing."""
+        self._commit: bytes | None = None
+
+    def commits(self, chunk: bytes) -> bool:
+        """Whether what the client sends commits; to be asked of all that it sends."""
+        if found := PREPARED.search(chunk):
+            self._commit = b"\0" + found[1] + b"\0"
+        return self._commit is not None and self._commit in chunk
 
     def cut(self) -> None:
         """Ends it at both ends."""
@@ -43,6 +51,9 @@ class Relay:
         self.port: int = listening.getsockname()[1]
         self.delay = 0.0
         self.meddle: Meddle | None = None
+        self.meddle_commits: Meddle | None = None
+        """The same, for messages that commit and no others."""
+
         self._listening, self._to = listening, to
         self._lines: list[Line] = []
         self._stalled = False
@@ -80,7 +91,9 @@ class Relay:
             while chunk := line.client.recv(CHUNK_BYTES):
                 time.sleep(self.delay)
                 line.flows.wait()
-                if self.meddle is None or not self.meddle(line, chunk):
+                commits = line.commits(chunk)
+                meddle = self.meddle_commits if commits and self.meddle is None else self.meddle
+                if meddle is None or not meddle(line, chunk):
                     line.server.sendall(chunk)
         line.cut()
 
@@ -131,11 +144,6 @@ def answer_lost(line: Line, _chunk: bytes) -> bool:
     """It arrives, and the server answers; but the client does not hear of that."""
     line.muted = True
     return False
-
-
-def at_commit(meddle: Meddle) -> Meddle:
-    """`meddle` with messages that commit, and with no others."""
-    return lambda line, chunk: chunk.endswith(COMMIT) and meddle(line, chunk)
 
 
 @contextmanager

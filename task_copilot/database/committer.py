@@ -64,13 +64,16 @@ class CommitTimes:
         return list(zip(bounds, accumulate(self._counts), strict=True))
 
 
-def commit(engine: Engine, driver: Any, *, announce: bool) -> None:
-    """Ends a transaction that may write, also where only the answer to that was lost."""
+def commit(engine: Engine, driver: Any, *, announce: bool) -> bool:
+    """Ends a transaction that may write, also where only the answer to that was lost: False then,
+    and with it the results of statements that were sent along."""
     try:
         engine.commit(driver, announce=announce)
     except Exception as error:
         if not engine.was_committed(driver, error):
             raise
+        return False
+    return True
 
 
 class _Undone(Exception):
@@ -205,12 +208,14 @@ class Committer(Generic[RowT]):
         """Commits; the new rows of the log."""
         try:
             rows = self._number(transaction)
-            commit(self._engine, driver, announce=bool(transaction.outbox))
+            answered = commit(self._engine, driver, announce=bool(transaction.outbox))
         except Exception as error:
             # Statements of an operation may be carried out, and fail, only now.
             if isinstance(meaning := self._meaning(error), StorageError):
                 raise
             raise _Undone(meaning, at_the_end=True) from error
+        if not answered and self._engine.begins_late:
+            return []  # their numbers are not known; who follows the log is told by the server
         return rows()
 
     def _end_account(self, connection: Connection) -> None:

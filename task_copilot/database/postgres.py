@@ -126,6 +126,10 @@ def _engine(url: URL, kind: type[psycopg.Connection[Any]], **options: Any) -> En
     @event.listens_for(engine, "do_connect")
     def connect(*_given: Any) -> Any:
         driver = kind.connect(**arguments)
+        if isinstance(driver, WritingConnection):
+            # The driver throws away all prepared statements, also those of `WritingConnection`,
+            # where it has some of its own and something was dropped or undone.
+            driver.prepare_threshold = None
         try:
             _share(driver)
         except BaseException:
@@ -306,7 +310,8 @@ def is_committed(driver: WritingConnection, asking: Any) -> bool:
 
 def rollback(driver: Any) -> None:
     """Ends the transaction, if there is one, and undoes what it wrote."""
-    driver.forget()
+    if isinstance(driver, WritingConnection):
+        driver.forget()
     if not driver.closed and driver.info.transaction_status != TransactionStatus.IDLE:
         driver.execute("ROLLBACK", prepare=False)
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -41,14 +40,18 @@ class Transaction:
         self._clock = clock
         self._hold = hold
         self.began = time.monotonic()
+        self._now: str | None = None
 
-    @cached_property
+    @property
     def now(self) -> str:
         """The time of all that it writes: one at which it had the lock, so that times have the
         order of the commits."""
-        self._hold()
-        self.began = time.monotonic()
-        return self._clock()
+        # No cached_property: Python 3.11 holds one lock for all transactions while it waits here.
+        if self._now is None:
+            self._hold()
+            self.began = time.monotonic()
+            self._now = self._clock()
+        return self._now
 
 
 Operation = Callable[[Transaction], T]

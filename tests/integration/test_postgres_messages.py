@@ -305,3 +305,20 @@ def test_texts_come_back_as_they_were_written(world: World) -> None:
     found = {row["request_id"]: row for row in table(world.database, "requests")}
     assert [found[str(place)]["answer"] for place in range(len(texts))] == texts
     assert {row["digest"] for row in found.values()} == {None}
+
+
+def test_what_is_undone_or_dropped_leaves_the_prepared_statements_of_changes(world: World) -> None:
+    change = update_of(world, world.task("One", "Stream-A"), title="Uno")
+    change()
+    with world.database.write_engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        dialect.begin(driver)
+        for _ in range(10):  # more often than a driver waits to prepare a statement of its own
+            driver.execute("SELECT count(*) FROM tasks WHERE title = %s", ("Uno",))
+        driver.execute("CREATE TEMPORARY TABLE gone (number integer)")
+        driver.execute("DROP TABLE gone")
+        dialect.rollback(driver)
+        dialect.begin(driver)
+        dialect.hold(driver)
+        dialect.rollback(driver)
+    change()

@@ -18,7 +18,7 @@ from sqlalchemy import make_url, text
 import postgres
 import postgres_relay
 from postgres import connected
-from postgres_relay import Line, Relay, answer_lost, at_commit, cut_before, cut_behind, relaying
+from postgres_relay import Line, Relay, answer_lost, cut_before, cut_behind, relaying
 from support import World, close, database_at, events_of, table
 from task_copilot import tasks
 from task_copilot.database import outage, postgres_answers, postgres_follower
@@ -113,10 +113,10 @@ def test_a_commit_that_stands_still_is_told_of_as_unknown_and_is_there_once_or_n
         _line.flows.wait()
         return False
 
-    relay.meddle = at_commit(stop)
+    relay.meddle_commits = stop
     with pytest.raises(OutcomeUnknown, match="may be written or not"):
         world.task("once")
-    relay.meddle = None
+    relay.meddle_commits = None
     relay.go_on()
     world.task("next")
     assert titles(world.database) in (["once", "next"], ["next"])
@@ -178,7 +178,7 @@ def test_a_change_is_there_once_wherever_in_its_commit_the_connection_breaks(
     world: World, relay: Relay, fate: postgres_relay.Meddle
 ) -> None:
     left = [fate, fate]
-    relay.meddle = at_commit(lambda line, chunk: bool(left) and left.pop()(line, chunk))
+    relay.meddle_commits = lambda line, chunk: bool(left) and left.pop()(line, chunk)
     assert world.task("once") == 1
     assert world.task("twice") == 2
     assert left == []
@@ -227,10 +227,10 @@ def test_changes_of_many_are_there_once_while_commits_break_and_the_server_crash
         close(world.database)
         return made
 
-    relay.meddle = at_commit(unlucky)
+    relay.meddle_commits = unlucky
     with ThreadPoolExecutor(writers) as pool:
         made = [task for found in pool.map(write, range(writers)) for task in found]
-    relay.meddle = None
+    relay.meddle_commits = None
     database = database_at(postgres_server.url(name))
     wanted = {f"{number}-{count}" for number in range(writers) for count in range(each)}
     stored = titles(database)
