@@ -31,10 +31,12 @@ class Prepared:
     def __init__(self, statement: Executable, columns: Sequence[str] | None = None) -> None:
         self._statement = statement
         self._columns = columns
-        self._compiled: dict[type[Any], _Compiled] = {}
+        self._compiled: dict[Any, _Compiled] = {}
 
     def _for(self, connection: Connection) -> "_Compiled":
-        kind = type(_driver(connection))
+        kind: Any = connection.dialect.name
+        if kind != "sqlite":  # which has but one kind of connection; a look at it costs time
+            kind = type(_driver(connection))
         found = self._compiled.get(kind)
         if found is None:
             compiled = _Piped if hasattr(kind, "later") else _Compiled
