@@ -34,7 +34,10 @@ WRITE = ["begin immediate", "pragma user_version"]
 NUMBER = ["update log"]
 """Gives the events their numbers; an insert for each follows, of one prepared statement."""
 
-PAGE = ["begin", "select log", "select events", "commit"]
+BEGIN_READ = ["begin", "pragma user_version"]
+"""With a look at whether the database was moved elsewhere."""
+
+PAGE = [*BEGIN_READ, "select log", "select events", "commit"]
 """A page of the log with the state of the log, in one transaction."""
 
 
@@ -104,7 +107,7 @@ async def traced(tmp_path: Path) -> AsyncIterator[Traced]:
 
 
 FIND_TASK = ["select tasks"]  # with its stream, by a join
-READ = ["begin", "select workspaces"]
+READ = [*BEGIN_READ, "select workspaces"]
 
 CALLS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("task_create", {"title": "t"}, [*WRITE, "insert tasks", *events(1)]),
