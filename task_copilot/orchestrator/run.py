@@ -178,6 +178,8 @@ class Run:
             try:
                 return await self._hands.client.streams(include_archived=True)
             except HubUnavailable as reason:
+                if self._machine.stopping:
+                    raise  # nobody needs it any more
                 logger.info("The state cannot be read (%s); trying again.", reason)
             await asyncio.sleep(READ_AGAIN_SECONDS)
 

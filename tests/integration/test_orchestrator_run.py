@@ -263,6 +263,17 @@ async def test_a_signal_ends_the_workers_and_the_next_run_counts_on(around: Arou
     assert around.records.launches(["A"]) == {"A": Launched(1, 0)}
 
 
+async def test_a_signal_ends_a_run_that_waits_for_a_hub_to_judge_a_worker(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "READ_AGAIN_SECONDS", 0.01)
+    around.states = [HubUnavailable("nobody") for _ in range(10_000)]
+    running = asyncio.create_task(around.run("false").go(state(row("A", pending=1))))
+    await around.happens(lambda: len(around.states) < 10_000)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await over(running) == 128 + signal.SIGINT
+
+
 async def test_a_second_signal_kills_workers_that_do_not_end(around: Around) -> None:
     deaf = "sh -c 'trap \"\" TERM; echo >{folder}/{stream}.runs; while :; do sleep 600; done'"
     run = around.run(deaf, grace=600.0)
