@@ -151,10 +151,10 @@ async def greet(port: int, data: bytes) -> None:
     wire = await Wire.open(port)
     try:
         await wire.write(data)
-        if not _is_whole(data):
+        if not is_whole(data):
             wire.writer.write_eof()
         status = await wire.status()
-        assert status in HANDSHAKE_ANSWERS or (status is None and not _is_whole(data)), status
+        assert status in HANDSHAKE_ANSWERS or (status is None and not is_whole(data)), status
         if wire.writer.can_write_eof():
             wire.writer.write_eof()
         await wire.ended()
@@ -164,6 +164,7 @@ async def greet(port: int, data: bytes) -> None:
         wire.reset()
 
 
-def _is_whole(data: bytes) -> bool:
+def is_whole(data: bytes) -> bool:
     """Whether it is a request that needs no more bytes."""
-    return data.find(b"\r\n\r\n") == len(data) - 4 and not BODY.search(data)
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return bool(end) and not rest and not BODY.search(head)

@@ -280,7 +280,8 @@ def shell(locked: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell
 def test_commands_find_the_token_by_themselves(shell: Shell, locked: Hub) -> None:
     for url in ([], ["--url", locked.address]):
         assert "1 stream" in shell.said("streams", "--all-workspaces", *url)
-        assert "created" in shell.said("events", "--all-workspaces", "--limit", "1", *url)
+        (line,) = shell.said("events", "--all-workspaces", "--limit", "1", *url).splitlines()
+        assert " shop " in line
     assert shell.said("task", "TASK-1", "--url", locked.address).startswith("TASK-1 ")
 
 

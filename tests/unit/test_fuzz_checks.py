@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from e2e.test_fuzz_stdio import check
+from fuzz.attack import is_whole
 from fuzz.frames import Opcode, frame
 from fuzz.listening import check_the_others, expected
 from fuzz.requests import Line, answers_to
@@ -103,3 +104,18 @@ def test_frames_are_those_of_the_rfc() -> None:
     unmasked = bytes(a ^ b for a, b in zip(masked[6:], masked[2:6] * 2, strict=False))
     assert (masked[:2], unmasked) == (b"\x81\x85", b"Hello")
     assert frame(Opcode.BINARY, bytes(256), masked=False)[:4] == b"\x82\x7e\x01\x00"
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\n", False),
+        (b"GET", False),
+        (b"", False),
+        (b"GET /ws HTTP/1.1\r\n\r\n\r\n\r\n", False),
+        (b"GET /ws HTTP/1.1\r\nContent-Length: 5\r\n\r\n", False),
+    ],
+)
+def test_a_request_is_whole_where_no_byte_of_it_is_missing(data: bytes, whole: bool) -> None:
+    assert is_whole(data) is whole
