@@ -89,10 +89,13 @@ def contest(rivals: Sequence[Rival], jobs: Mapping[str, Job], rounds: int) -> Tu
 
 def turn(server: Running, dialect: str, job: Job) -> Turn:
     """All phases, with listeners of their own."""
-    with listening(server, dialect, job) as load:
-        settle()
-        memory = resident(server.pid)
-        outcomes = {name: phase(server, load, order) for name, order in job.phases.items()}
+    try:
+        with listening(server, dialect, job) as load:
+            settle()
+            memory = resident(server.process.pid)
+            outcomes = {name: phase(server, load, order) for name, order in job.phases.items()}
+    except (RuntimeError, OSError) as error:
+        raise RuntimeError(f"{error}\nThe server: {server.process.fate()}") from error
     return Turn(outcomes, memory)
 
 
@@ -117,7 +120,7 @@ def phase(server: Running, load: LineProcess, order: Order) -> Outcome:
     """Has `order` published, and returns when every listener has all of it."""
     load.say(begin=order.ahead // ACKS)
     load.first()
-    before, begin = processor_seconds(server.pid), time.monotonic()
+    before, begin = processor_seconds(server.process.pid), time.monotonic()
     server.publisher.say(publish=asdict(order))
     while True:
         for _, message in messages(server.publisher, load):
@@ -130,7 +133,7 @@ def phase(server: Running, load: LineProcess, order: Order) -> Outcome:
                 return Outcome(
                     deliveries=message["deliveries"],
                     seconds=message["last"] - begin,
-                    processor=processor_seconds(server.pid) - before,
+                    processor=processor_seconds(server.process.pid) - before,
                     load=message["processor"],
                     p50=message["p50"],
                     p99=message["p99"],

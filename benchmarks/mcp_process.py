@@ -6,19 +6,20 @@ Blocking and without threads, so that the driver costs the measured server as li
 import json
 import os
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from benchmarks.child import Child
 
 PROTOCOL = "2025-11-25"
 CLIENT = {"name": "bench", "version": "1"}
 LIFE_SECONDS = 600.0
-"""A server that lives longer than any measurement is killed, which ends the run with an error."""
+"""A server that is asked for longer than any measurement takes is killed, which ends the run with
+an error: reads of its answers wait without an end."""
 
 CHUNK_BYTES = 1 << 18
 
@@ -42,25 +43,13 @@ INITIALIZE = line(
 INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
 
 
-class McpProcess:
+class McpProcess(Child):
     """Started at once; leaving the context ends it."""
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], folder: Path
     ) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-            env=environment,
-            cwd=folder,
-        )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self._in, self._out = self.process.stdin.fileno(), self.process.stdout.fileno()
+        super().__init__(command, environment, folder)
         self._lines: deque[bytes] = deque()
         self._partial = b""
         self._last_id = 1_000_000
@@ -68,21 +57,9 @@ class McpProcess:
         self._watchdog.daemon = True
         self._watchdog.start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._watchdog.cancel()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self._errors):
-            if stream is not None:
-                stream.close()
-
-    def fileno(self) -> int:
-        """Where answers come from, for a selector."""
-        return self._out
+        super().__exit__(*exception)
 
     def write(self, data: bytes) -> None:
         """Writes all of `data`."""
@@ -96,7 +73,7 @@ class McpProcess:
         while not self._lines:
             chunk = os.read(self._out, CHUNK_BYTES)
             if not chunk:
-                raise RuntimeError(f"the server has ended: {self.errors()}")
+                raise RuntimeError(f"no answer comes: {self.fate()}")
             *complete, self._partial = (self._partial + chunk).split(b"\n")
             self._lines.extend(complete)
         found = list(self._lines)
@@ -108,11 +85,6 @@ class McpProcess:
         first, *rest = self.read_lines()
         self._lines.extend(rest)
         return first
-
-    def errors(self) -> str:
-        """What the server has said on stderr."""
-        self._errors.seek(0)
-        return self._errors.read().decode(errors="replace")[-2000:]
 
     def initialize(self) -> None:
         """The handshake."""

@@ -7,19 +7,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from benchmarks import node
+from benchmarks.child import Child
 from benchmarks.line_process import LineProcess
-from benchmarks.mcp_process import McpProcess
 from benchmarks.pinning import LOAD_CORE, SERVER_CORE, pinned
 from benchmarks.sandbox import SERVER, Sandbox, sandbox
 
 
 @dataclass(slots=True)
 class Running:
-    """A server that serves. `pid` is the process that delivers, `publisher` the one that is told
-    what to publish, often the same; `last` is the newest event."""
+    """A server that serves. `process` is the one that delivers, `publisher` the one that is
+    told what to publish, often the same; `last` is the newest event."""
 
     port: int
-    pid: int
+    process: Child
     publisher: LineProcess
     last: int = 0
 
@@ -42,7 +42,7 @@ def _peer(*command: str) -> Start:
     def start(stack: ExitStack) -> Running:
         with pinned(SERVER_CORE):
             process = stack.enter_context(LineProcess(command))
-        return Running(process.first()["port"], process.process.pid, process)
+        return Running(process.first()["port"], process, process)
 
     return start
 
@@ -63,7 +63,7 @@ def _in_memory(stack: ExitStack) -> Running:
     box = stack.enter_context(sandbox())
     with pinned(SERVER_CORE):
         hub = stack.enter_context(_own("hub_in_memory", box))
-    return Running(hub.first()["port"], hub.process.pid, hub)
+    return Running(hub.first()["port"], hub, hub)
 
 
 def _through_log(stack: ExitStack) -> Running:
@@ -77,11 +77,11 @@ def hub_and_writer(settings: Mapping[str, str]) -> Iterator[Running]:
         box = stack.enter_context(sandbox())
         environment = {**box.environment, **settings}
         with pinned(SERVER_CORE):
-            hub = stack.enter_context(McpProcess([*SERVER, "serve"], environment, box.folder))
+            hub = stack.enter_context(Child([*SERVER, "serve"], environment, box.folder))
         box.wait_for_hub()
         with pinned(LOAD_CORE):
             writer = stack.enter_context(_own("log_writer", box))
-        yield Running(writer.first()["port"], hub.process.pid, writer)
+        yield Running(writer.first()["port"], hub, writer)
 
 
 def _needs(package: str) -> Callable[[], str]:

@@ -86,7 +86,7 @@ def _bursts(how: str, listeners: int, bursts: int, **subscribe: Any) -> list[Mea
 @contextmanager
 def _processor_time(server: McpProcess) -> Iterator[Callable[[], float]]:
     """The seconds of processor time that the server uses in the context."""
-    process = psutil.Process(server.process.pid)
+    process = psutil.Process(server.pid)
     found: list[float] = []
 
     def so_far() -> float:

@@ -34,7 +34,7 @@ def run(*, quick: bool) -> list[Measure]:
 
 
 def _cpu_seconds(server: McpProcess) -> float:
-    times = psutil.Process(server.process.pid).cpu_times()
+    times = psutil.Process(server.pid).cpu_times()
     return float(times.user + times.system)
 
 

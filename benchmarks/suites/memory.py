@@ -32,7 +32,7 @@ def _resident(count: int) -> tuple[float, float]:
         server.initialize()
         box.wait_for_hub()
         server.call("task_create", {"title": "Implement the types", "streamId": "Stream-A"})
-        process = psutil.Process(server.process.pid)
+        process = psutil.Process(server.pid)
         alone = process.memory_info().rss
         with listeners(box, count):
             time.sleep(SETTLE_SECONDS)

@@ -50,7 +50,7 @@ def _sampled(job: Job) -> tuple[dict[str, int], dict[str, int]]:
         samples = box.folder / "samples.json"
         with pinned(SERVER_CORE):
             hub = stack.enter_context(_hub(box, samples))
-        turn(Running(hub.first()["port"], hub.process.pid, hub), "task_copilot", job)
+        turn(Running(hub.first()["port"], hub, hub), "task_copilot", job)
         hub.finish()
         found = json.loads(samples.read_text(encoding="utf-8"))
     return found["alone"], found["whole"]

@@ -57,7 +57,7 @@ def _shown(found: Delivered, share: float, rounds: str) -> Iterator[Measure]:
 
 
 def _cpu_seconds(hubs: list[Hub]) -> float:
-    all_times = [psutil.Process(hub.process.process.pid).cpu_times() for hub in hubs]
+    all_times = [psutil.Process(hub.process.pid).cpu_times() for hub in hubs]
     return sum(times.user + times.system for times in all_times)
 
 

@@ -57,10 +57,10 @@ def _round(listeners: int, seconds: float) -> tuple[float, float, float, float]:
         with listening(server, "task_copilot", Job(10, 1, {})) as few:
             phase(server, few, warm_up)
         settle()
-        before = resident(server.pid)
+        before = resident(server.process.pid)
         with listening(server, "task_copilot", Job(listeners, 1, {})) as load:
             settle()
-            memory = (resident(server.pid) - before) / listeners
+            memory = (resident(server.process.pid) - before) / listeners
             phase(server, load, warm_up)
             outcome = phase(server, load, order)
     return memory, outcome.p50, outcome.p99, outcome.each

@@ -2,6 +2,7 @@
 
 import math
 import socket
+import sys
 import threading
 from array import array
 from collections.abc import Iterator
@@ -10,13 +11,14 @@ from contextlib import closing, contextmanager
 import pytest
 
 from benchmarks import node, report
-from benchmarks.contest import Outcome, Turn
+from benchmarks.contest import Outcome, Turn, turn
 from benchmarks.dialects import DIALECTS
 from benchmarks.framing import Broken, ChunkedFraming, WebSocketFraming
+from benchmarks.line_process import LineProcess
 from benchmarks.load_listener import LoadListener
 from benchmarks.measures import Cell, Finding, Measure, Suite
 from benchmarks.peers.event import Event, encode
-from benchmarks.rivals import IN_MEMORY, NODE_ONCE, RIVALS, Rival
+from benchmarks.rivals import IN_MEMORY, NODE_ONCE, RIVALS, Rival, Running
 from benchmarks.suites import commits, matching, peers, profile, thousand, transport
 
 TINY = peers.Size(listeners=4, rounds=1, warm_up=0.02, steady=0.05, full=0.05, burst=150)
@@ -115,6 +117,22 @@ def test_a_server_does_both_jobs_and_loses_no_event(rival: Rival) -> None:
     found = peers.compared([rival], TINY)
     assert {one.cell.row for one in found if one.cell is not None} == {rival.name}
     assert all(measure.value > 0 for measure in found)
+
+
+def test_a_server_that_ends_in_a_run_is_named_with_its_last_words() -> None:
+    words = "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"
+    with LineProcess([sys.executable, "-c", words]) as process:
+        process.process.wait(30)
+        gone = Running(_closed_port(), process, process)
+        job = peers.kinds(4)[0].job(TINY)
+        with pytest.raises(RuntimeError, match=r"refused(.|\n)*status 3: out of luck"):
+            turn(gone, RIVALS[0].dialect, job)
+
+
+def _closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
 
 
 def test_ours_are_compared_with_node_where_it_takes_part() -> None:
