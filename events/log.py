@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, true, update
 
 from task_copilot import jsontext
 from task_copilot.database.prepared import Prepared
@@ -16,6 +16,9 @@ from task_copilot.events.types import Event, TaskRedacted, numbered, payload
 PAGE_ROWS = 500
 PAGE_BYTES = 256 * 1024
 """What is read of the log at once ends with either."""
+
+TAIL_ROWS = 50
+"""What is read at once of what has just been written: far more than one change adds to it."""
 
 
 class LogState(NamedTuple):
@@ -96,6 +99,18 @@ _AFTER = Prepared(
     .order_by(events.c.seq)
     .limit(bindparam("count"))
 )
+_NEWER = (
+    select(*_COLUMNS)
+    .where(events.c.seq > bindparam("position"))
+    .order_by(events.c.seq)
+    .limit(bindparam("count"))
+    .subquery()
+)
+_TAIL = Prepared(
+    select(log.c.epoch, log.c.head, *_NEWER.c)
+    .select_from(log.outerjoin(_NEWER, true()))
+    .order_by(_NEWER.c.seq)
+)
 _UP_TO = Prepared(
     select(*_COLUMNS)
     .where(events.c.seq <= bindparam("position"))
@@ -169,6 +184,19 @@ def rows_after(
     Fewer where they come to more than `size` characters, but at least one if there is one.
     """
     return _rows(_AFTER, connection, position, limit, size)
+
+
+def tail(connection: Connection, position: int) -> LogPage:
+    """The next `TAIL_ROWS` events after `position` in order, and where the log stands, read with
+    one statement."""
+    found = _TAIL.all(connection, {"position": position, "count": TAIL_ROWS})
+    epoch, head, *_ = found[0]
+    rows = [
+        LogRow(seq, topic, event_type, timestamp, numbered(seq, stored))
+        for _, _, seq, topic, event_type, timestamp, stored in found
+        if seq is not None
+    ]
+    return LogPage(LogState(epoch, head), rows)
 
 
 def rows_up_to(

@@ -21,7 +21,8 @@ from task_copilot.leader import LeaderLock
 from task_copilot.places import Places
 from task_copilot.runtime import HubRecord
 from task_copilot.settings import Settings
-from task_copilot.wakeup import WakeUpReceiver, open_receiver
+from task_copilot.tail import Standing, Tail
+from task_copilot.wakeup import WakeUpReceiver
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Succession:
         if self._hub is not hub:  # it was retired meanwhile
             await hub.stop()
             return False
-        await self._listen_for_wake_ups(bus)
+        self._listen_for_wake_ups()
         self._make_known(hub)
         self.database.watch(bus.refresh)  # its first look reads what came since the start
         logger.info("Events: %s/ws", hub.address.replace("http", "ws", 1))
@@ -144,9 +145,10 @@ class Succession:
                 self._tell(state)
                 return state
 
-    async def _listen_for_wake_ups(self, bus: Bus) -> None:
+    def _listen_for_wake_ups(self) -> None:
+        tail = Tail(self.database.kept_reader(), self._standing, self._take)
         try:
-            self._receiver = await open_receiver(bus.refresh)
+            self._receiver = WakeUpReceiver(tail.look, tail.close)
         except OSError as error:
             logger.warning("Events of other processes come up to 50 ms later: %s.", error.strerror)
 
@@ -204,15 +206,31 @@ class Succession:
         self._note(rows)
         self._bus.publish(rows)
 
+    def _standing(self) -> Standing:
+        return Standing(self._told, self._generation)
+
+    def _take(self, before: Standing, page: LogPage | None) -> None:
+        """Takes a page that was read after `before`, None where it could not be read."""
+        if self._bus is None:
+            return
+        if page is None or not self._is_later(before, page.state):
+            self._bus.refresh()  # which finds out what is the matter
+            return
+        if page.rows:
+            self.publish(page.rows)
+        if page.state.head > self._bus.head:
+            self._bus.refresh()
+
+    def _is_later(self, before: Standing, state: LogState) -> bool:
+        return before.generation == self._generation and before.agrees_with(state)
+
     async def checked(self, read: Awaitable[LogPage]) -> LogPage:
         """A page, empty where it is not of the log that listeners were told of."""
-        told, generation = self._told, self._generation
+        before = self._standing()
         page = await read
-        # What was told before the read is in it, or else the log has been put back.
-        state = page.state
-        if state.epoch != told.epoch or state.head < told.head or generation != self._generation:
+        if not self._is_later(before, page.state):
             self.begin_anew()
-            return LogPage(state, [])
+            return LogPage(page.state, [])
         self._note(page.rows)
         return page
 

@@ -4,10 +4,12 @@ They carry nothing, so a forged one costs one look at the log. One that is lost 
 until the hub looks by itself, a twentieth of a second.
 """
 
-import asyncio
 import contextlib
 import os
+import selectors
 import socket
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,52 +22,67 @@ PAUSE_SECONDS = 0.001
 """Between two wake-ups, however many datagrams come: a flood of them costs the hub as many looks
 at the log as a busy database would, and no more."""
 
+TAKEN_AT_ONCE = 1_000
+"""Datagrams that one wake-up stands for; so many wait in the system's buffer at most, unless more
+come while they are taken."""
 
-class WakeUpReceiver(asyncio.DatagramProtocol):
-    """The hub's end. `port` is where it listens; opened with `open_receiver`."""
 
-    def __init__(self, on_wake: Callable[[], None]) -> None:
+class WakeUpReceiver:
+    """The hub's end. `port` is where it listens. It calls `on_wake`, which must not fail, in a
+    thread of its own after each datagram, once for all that come within `PAUSE_SECONDS`, and
+    `on_end` in the same thread after the last.
+
+    A thread, so that whoever is woken can read the log at once: a turn of the event loop that
+    only asked another thread to do so would cost as much as the reading. Raises OSError.
+    """
+
+    def __init__(
+        self, on_wake: Callable[[], None], on_end: Callable[[], None] = lambda: None
+    ) -> None:
         self._on_wake = on_wake
-        self._loop = asyncio.get_running_loop()
-        self._next = 0.0
-        self._waiting: asyncio.TimerHandle | None = None
-        self._transport: asyncio.BaseTransport | None = None
-        self.port: int | None = None
+        self._on_end = on_end
+        self._closed = False
+        self._socket = _datagram_socket()
+        try:
+            self._socket.bind((LOOPBACK, 0))
+        except OSError:
+            self._socket.close()
+            raise
+        self.port: int = self._socket.getsockname()[1]
+        threading.Thread(target=self._run, name="wake-ups", daemon=True).start()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self.port = transport.get_extra_info("sockname")[1]
+    def _run(self) -> None:
+        earliest = 0.0
+        with self._socket, selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            while True:
+                selector.select()
+                early = earliest - time.monotonic()
+                if early > 0:
+                    time.sleep(early)
+                if self._closed:
+                    break
+                self._take(TAKEN_AT_ONCE if early > 0 else 1)
+                self._on_wake()
+                earliest = time.monotonic() + PAUSE_SECONDS
+        self._on_end()
 
-    def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - says nothing
-        if self._waiting is not None:
-            return
-        now = self._loop.time()
-        if now >= self._next:
-            self._wake()
-        else:
-            self._waiting = self._loop.call_later(self._next - now, self._wake)
-
-    def _wake(self) -> None:
-        self._waiting = None
-        self._next = self._loop.time() + PAUSE_SECONDS
-        self._on_wake()
+    def _take(self, most: int) -> None:
+        with contextlib.suppress(OSError):  # none is left
+            for _ in range(most):
+                self._socket.recv(1)
 
     def close(self) -> None:
-        """Stops listening."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-        if self._transport is not None:
-            self._transport.close()
+        """Stops listening; a wake-up under way is not waited for."""
+        self._closed = True
+        with contextlib.suppress(OSError), _datagram_socket() as own:
+            own.sendto(b"", (LOOPBACK, self.port))  # else a full buffer wakes it as well
 
 
-async def open_receiver(on_wake: Callable[[], None]) -> WakeUpReceiver:
-    """Calls `on_wake` in the event loop after each datagram, once for all that come within
-    `PAUSE_SECONDS`; raises OSError."""
-    loop = asyncio.get_running_loop()
-    _transport, receiver = await loop.create_datagram_endpoint(
-        lambda: WakeUpReceiver(on_wake), local_addr=(LOOPBACK, 0)
-    )
-    return receiver
+def _datagram_socket() -> socket.socket:
+    found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    found.setblocking(False)
+    return found
 
 
 class WakeUpSender:
@@ -85,8 +102,7 @@ class WakeUpSender:
         # No socket, no hub, a full buffer: the hub finds the commit when it looks by itself.
         with contextlib.suppress(OSError):
             if self._socket is None:
-                self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                self._socket.setblocking(False)
+                self._socket = _datagram_socket()
             self._socket.sendto(b"", (LOOPBACK, port))
 
     def _hub_port(self) -> int | None:

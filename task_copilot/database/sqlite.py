@@ -103,7 +103,13 @@ def write_engine(url: URL, *, durability: str, on_connect: Callable[[], None] = 
 
 def read_engine(url: URL, on_connect: Callable[[], None] = _nothing) -> Engine:
     """The engine of the reading connections, which cannot write."""
-    engine = _engine(url, poolclass=QueuePool, timeout=READ_WAIT_SECONDS, pool_size=READERS)
+    engine = _engine(
+        url,
+        poolclass=QueuePool,
+        timeout=READ_WAIT_SECONDS,
+        pool_size=READERS + 1,  # a kept one too
+        pool_use_lifo=True,  # the one that was used last has the pages that are read most
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

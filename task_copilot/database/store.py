@@ -19,6 +19,7 @@ from task_copilot.clock import Clock, system_clock
 from task_copilot.database.committer import Committer, Number, commit
 from task_copilot.database.engine import Engine, Follower
 from task_copilot.database.engines import engine_of
+from task_copilot.database.kept import KeptReader
 from task_copilot.database.outage import Outages
 from task_copilot.database.transaction import Operation
 from task_copilot.database.urls import parse_url
@@ -129,6 +130,10 @@ class Database(Generic[RowT]):
 
     def _read_until(self, query: Callable[[Connection], T], deadline: float) -> T:
         return self._outages.through(lambda: self.read_once(query), deadline)
+
+    def kept_reader(self) -> KeptReader:
+        """For one thread that reads at each change of another process."""
+        return KeptReader(self.read_engine, self._present_generation)
 
     def read_once(self, query: Callable[[Connection], T]) -> T:
         """`read_now` for a query that must not run twice."""

@@ -3,6 +3,7 @@
 A change of these tables is a change of what a call costs; it is made on purpose.
 """
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -20,10 +21,11 @@ from task_copilot.events import log
 from task_copilot.events.bus import Bus
 from task_copilot.events.connection import WebSocketLimits
 from task_copilot.events.listeners import Listeners
-from task_copilot.events.log import LogRow
+from task_copilot.events.log import LogPage, LogRow
 from task_copilot.events.pages import LogPages
 from task_copilot.events.websocket import WebSocketEndpoint
 from task_copilot.location import Location
+from task_copilot.tail import Standing, Tail
 from task_copilot.tools import adapter
 from task_copilot.tools.registry import TOOLS, TOOLS_BY_NAME
 from task_copilot.tools.session import ToolSession
@@ -203,16 +205,36 @@ async def bus_of(database: Database[LogRow]) -> Bus:
 
 
 @pytest.mark.parametrize("count", [1, 50])
-async def test_a_wake_up_reads_one_page_however_many_listen(traced: Traced, count: int) -> None:
+async def test_a_refresh_reads_one_page_however_many_listen(traced: Traced, count: int) -> None:
     bus = await bus_of(traced.database)
     async with listening(bus, count) as clients:
         await traced.call("task_update", id="TASK-1", status="in_progress")
         with traced.noting() as seen:
-            bus.refresh()  # as another process's datagram does
+            bus.refresh()
             for client in clients:
                 assert [(await client.receive())["type"] for _ in range(4)] == ["event"] * 4
         assert seen == PAGE
     await bus.close()
+
+
+async def test_a_wake_up_is_one_statement(traced: Traced) -> None:
+    told = traced.database.read_now(log.state)
+    pages: asyncio.Queue[LogPage | None] = asyncio.Queue()
+    tail = Tail(
+        traced.database.kept_reader(),
+        lambda: Standing(told, traced.database.generation),
+        lambda _before, page: pages.put_nowait(page),
+    )
+    await traced.call("task_update", id="TASK-1", status="in_progress")
+    tail.look()  # takes a connection, which it keeps
+    with traced.noting() as seen:
+        tail.look()
+    assert seen == ["select log"]
+    first, second = await pages.get(), await pages.get()
+    assert first is not None
+    assert second is not None
+    assert len(second.rows) == len(first.rows) == 4
+    tail.close()
 
 
 async def test_what_this_process_wrote_is_delivered_without_a_statement(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ LAYERS: dict[str, list[str]] = {
         "task_copilot.stdio.*",
         "task_copilot.strict_websocket",
         "task_copilot.succession",
+        "task_copilot.tail",
         "task_copilot.testing",
         "task_copilot.testing.*",
         "task_copilot.wakeup",

@@ -1,22 +1,20 @@
 """Datagrams that wake the hub, and what forged and lost ones cost."""
 
-import asyncio
 import contextlib
 import os
 import socket
+import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from psutil import net_if_addrs
 
-from memory import MemoryPages
 from task_copilot import runtime
-from task_copilot.events.bus import Bus
-from task_copilot.events.log import LogPage, LogState
 from task_copilot.runtime import HubRecord
-from task_copilot.wakeup import PAUSE_SECONDS, WakeUpSender, open_receiver
+from task_copilot.wakeup import PAUSE_SECONDS, WakeUpReceiver, WakeUpSender
 
 LIMIT_SECONDS = 10.0
 RECORD = HubRecord(
@@ -31,33 +29,53 @@ RECORD = HubRecord(
 )
 
 
-async def test_a_datagram_wakes_the_hub(tmp_path: Path) -> None:
-    woken = asyncio.Event()
-    receiver = await open_receiver(woken.set)
+def test_a_datagram_wakes_the_hub(tmp_path: Path) -> None:
+    woken = threading.Event()
+    receiver = WakeUpReceiver(woken.set)
     runtime.write(tmp_path / "hub.json", replace(RECORD, wakeup_port=receiver.port))
     sender = WakeUpSender(tmp_path / "hub.json")
     sender.send()
-    async with asyncio.timeout(LIMIT_SECONDS):
-        await woken.wait()
+    assert woken.wait(LIMIT_SECONDS)
     sender.close()
     receiver.close()
 
 
-async def test_the_next_hub_is_woken_where_it_listens(tmp_path: Path) -> None:
+def test_the_next_hub_is_woken_where_it_listens(tmp_path: Path) -> None:
     sender = WakeUpSender(tmp_path / "hub.json")
     sender.send()  # there is no hub yet
     for _ in range(3):
-        woken = asyncio.Event()
-        receiver = await open_receiver(woken.set)
+        woken = threading.Event()
+        receiver = WakeUpReceiver(woken.set)
         runtime.write(tmp_path / "hub.json", replace(RECORD, wakeup_port=receiver.port))
         sender.send()
-        async with asyncio.timeout(LIMIT_SECONDS):
-            await woken.wait()
+        assert woken.wait(LIMIT_SECONDS)
         receiver.close()
     sender.close()
 
 
-async def test_the_hub_sends_itself_nothing(tmp_path: Path) -> None:
+def test_who_is_closed_is_woken_no_more_and_ends_in_the_thread_that_was_woken() -> None:
+    threads: list[threading.Thread] = []
+    woken, ended = threading.Event(), threading.Event()
+
+    def wake() -> None:
+        threads.append(threading.current_thread())
+        woken.set()
+
+    def end() -> None:
+        threads.append(threading.current_thread())
+        ended.set()
+
+    receiver = WakeUpReceiver(wake, end)
+    _send(receiver.port)
+    assert woken.wait(LIMIT_SECONDS)
+    receiver.close()
+    assert ended.wait(LIMIT_SECONDS)
+    assert len(threads) == 2
+    assert threads[0] is threads[1] is not threading.current_thread()
+    receiver.close()  # once more does no harm
+
+
+def test_the_hub_sends_itself_nothing(tmp_path: Path) -> None:
     sender = WakeUpSender(tmp_path / "hub.json")
     runtime.write(tmp_path / "hub.json", replace(RECORD, pid=os.getpid(), wakeup_port=40_000))
     sender.send()
@@ -86,72 +104,55 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forger:
         forger.sendto(b"x" * (number % 100), ("127.0.0.1", int(sys.argv[1])))
 """
 DATAGRAMS = 30_000
+FEW = 50
 
 
-class CountingPages(MemoryPages):
-    """Counts the looks at the log, of which there is one at a time."""
-
-    looks = 0
-    running = 0
-
-    async def after(self, position: int) -> LogPage:
-        self.running += 1
-        assert self.running == 1
-        self.looks += 1
-        await asyncio.sleep(0)
-        self.running -= 1
-        return await super().after(position)
-
-
-async def test_a_flood_of_forged_datagrams_costs_few_looks_at_the_log() -> None:
-    loop, pages = asyncio.get_running_loop(), CountingPages()
-    bus = Bus(LogState("epoch-1", 0), pages)
-    receiver = await open_receiver(bus.refresh)
-    begun = loop.time()
-    flood = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-c", FLOOD, str(receiver.port), str(DATAGRAMS))
-    )
-    async with asyncio.timeout(LIMIT_SECONDS):
-        assert await flood.wait() == 0
-    seconds = loop.time() - begun
-    assert 0 < pages.looks <= seconds / PAUSE_SECONDS + 1
-    assert pages.looks < DATAGRAMS / 10
-    assert bus.head == 0
+def test_a_flood_of_forged_datagrams_costs_few_looks_at_the_log() -> None:
+    looks: list[float] = []
+    receiver = WakeUpReceiver(lambda: looks.append(time.monotonic()))
+    begun = time.monotonic()
+    command = [sys.executable, "-I", "-c", FLOOD, str(receiver.port), str(DATAGRAMS)]
+    subprocess.run(command, check=True, timeout=LIMIT_SECONDS)
+    seconds = time.monotonic() - begun
     receiver.close()
-    await bus.close()
+    assert 0 < len(looks) <= seconds / PAUSE_SECONDS + 1
+    assert len(looks) < DATAGRAMS / 10
 
 
-async def test_after_a_flood_the_last_datagram_is_not_forgotten() -> None:
+def test_after_a_flood_the_last_datagram_is_not_forgotten() -> None:
+    sent = 0
     woken: list[int] = []
-    sent, twice = [0], asyncio.Event()
+    last = threading.Event()
 
     def wake() -> None:
-        woken.append(sent[0])
-        if len(woken) > 1:
-            twice.set()
+        woken.append(sent)
+        if sent == FEW:
+            last.set()
 
-    receiver = await open_receiver(wake)
-    for _ in range(50):
-        sent[0] += 1
-        receiver.datagram_received(b"", None)
-    async with asyncio.timeout(LIMIT_SECONDS):
-        await twice.wait()
-    assert woken == [1, 50]
-    receiver.close()
-
-
-async def test_what_is_sent_to_another_address_of_this_machine_does_not_come(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    got: asyncio.Queue[bytes] = asyncio.Queue()
-    receiver = await open_receiver(lambda: None)
-    monkeypatch.setattr(receiver, "datagram_received", lambda data, _from: got.put_nowait(data))
-    others = {"127.0.0.2", *(found.address for each in net_if_addrs().values() for found in each)}
+    receiver = WakeUpReceiver(wake)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        for address in others - {"127.0.0.1"}:
-            with contextlib.suppress(OSError):  # one of IPv6, or not of this machine
-                sender.sendto(b"from elsewhere", (address, receiver.port))
-        sender.sendto(b"from here", ("127.0.0.1", receiver.port))
-        async with asyncio.timeout(LIMIT_SECONDS):
-            assert await got.get() == b"from here"
+        for _ in range(FEW):
+            sent += 1
+            sender.sendto(b"", ("127.0.0.1", receiver.port))
+    assert last.wait(LIMIT_SECONDS)
     receiver.close()
+
+
+def test_what_is_sent_to_another_address_of_this_machine_does_not_come() -> None:
+    woken, ended = threading.Semaphore(0), threading.Event()
+    receiver = WakeUpReceiver(woken.release, ended.set)
+    others = {"127.0.0.2", *(found.address for each in net_if_addrs().values() for found in each)}
+    for address in others - {"127.0.0.1"}:
+        with contextlib.suppress(OSError):  # one of IPv6, or not of this machine
+            _send(receiver.port, address)
+    for _ in range(2):  # the second comes behind whatever waits
+        _send(receiver.port)
+        assert woken.acquire(timeout=LIMIT_SECONDS)
+    receiver.close()
+    assert ended.wait(LIMIT_SECONDS)
+    assert not woken.acquire(blocking=False)
+
+
+def _send(port: int, address: str = "127.0.0.1") -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"x", (address, port))
