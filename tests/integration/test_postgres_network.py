@@ -18,7 +18,15 @@ from sqlalchemy import make_url, text
 import postgres
 import postgres_relay
 from postgres import connected
-from postgres_relay import Line, Relay, answer_lost, cut_before, cut_behind, relaying
+from postgres_relay import (
+    Line,
+    Relay,
+    answer_lost,
+    cut_before,
+    cut_behind,
+    ended_behind,
+    relaying,
+)
 from support import World, close, database_at, events_of, table
 from task_copilot import tasks
 from task_copilot.database import outage, postgres_answers, postgres_follower
@@ -173,7 +181,7 @@ def test_the_server_too_gives_up_connections_that_are_cut_off(world: World) -> N
 # Commits whose outcome is not told
 
 
-@pytest.mark.parametrize("fate", [cut_before, cut_behind, answer_lost])
+@pytest.mark.parametrize("fate", [cut_before, cut_behind, answer_lost, ended_behind])
 def test_a_change_is_there_once_wherever_in_its_commit_the_connection_breaks(
     world: World, relay: Relay, fate: postgres_relay.Meddle
 ) -> None:
@@ -201,7 +209,7 @@ class Unlucky:
             self.commits += 1
             crashes = self.commits == self._crash_at
             breaks = self._chance.random() < 0.3
-            fate = self._chance.choice([cut_before, cut_behind, answer_lost])
+            fate = self._chance.choice([cut_before, cut_behind, answer_lost, ended_behind])
             self.broken += breaks or crashes
         if crashes:
             line.server.sendall(chunk)
