@@ -254,6 +254,21 @@ async def test_a_batch_of_long_texts_ends_before_a_quarter_of_a_mebibyte_is_pass
         assert got == [*range(1, 62)]
 
 
+async def test_batches_of_long_texts_that_are_read_of_the_log_leave_nothing_out(
+    database_url: str,
+) -> None:
+    async with running(database_url) as hub:
+        await asyncio.gather(*(hub.create(title="\U0001f600" * 500) for _ in range(300)))
+    async with running(database_url) as hub, websocket(hub) as client:
+        await client.ask("subscribe", topics=["*"], since=0, batch={"maxEvents": 200})
+        got: list[int] = []
+        while len(got) < 300:
+            message = await client.receive()
+            assert message["type"] == "events"
+            got += [event["seq"] for event in message["payload"]["events"]]
+        assert got == [*range(1, 301)]
+
+
 async def test_subscribing_and_unsubscribing_in_a_loop_loses_nothing_of_what_stays(
     database_url: str,
 ) -> None:
