@@ -28,9 +28,10 @@ from postgres_relay import (
     relaying,
 )
 from support import World, close, database_at, events_of, table
-from task_copilot import tasks
+from task_copilot import move, tasks
 from task_copilot.database import outage, postgres_answers, postgres_follower
 from task_copilot.database import postgres as dialect
+from task_copilot.database.postgres_engine import PostgresEngine
 from task_copilot.database.store import Database
 from task_copilot.database.transaction import Transaction
 from task_copilot.errors import OutcomeUnknown, StorageBusy, StorageUnreachable
@@ -135,6 +136,14 @@ def test_a_commit_that_stands_still_is_told_of_as_unknown_and_is_there_once_or_n
 def test_what_is_done_alone_may_take_long(world: World) -> None:
     database = world.database
     assert database.alone(lambda c: c.execute(text("SELECT 1 FROM pg_sleep(1)")).scalar()) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_is_done_with_a_table_that_is_moved_may_take_long(url: str) -> None:
+    engine = PostgresEngine(make_url(url), durability="full")
+    with move.target_of(engine) as (_connection, driver):
+        assert driver.execute("SELECT 1 FROM pg_sleep(1)").fetchone() == (1,)
+    engine.close()
 
 
 def test_who_holds_the_lock_and_is_cut_off_gives_it_up_before_others_fail(
