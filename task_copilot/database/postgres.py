@@ -271,11 +271,12 @@ def commit(driver: WritingConnection, *, announce: bool) -> None:
     have to wait in turn until the disk has what it has read, and synchronous standbys too, of
     which a reader learns nothing.
     """
+    writes = driver.written != driver.written_before
+    driver.commits += writes  # first: `is_committed` shall not find the number of the one before
     hold(driver)
     if driver.failed:
         raise RuntimeError("a transaction that has failed was to be committed")
-    if driver.written != driver.written_before:
-        driver.commits += 1
+    if writes:
         if driver.commits == 1:
             driver.later(_FORGET_OLD)
         driver.later(_SIGN, (driver.name, driver.commits))
