@@ -276,6 +276,7 @@ class Succession:
             self._hub.dismiss()
             self._bus.restart(state)
         # Else the bus saw it first, and who has come since then belongs to the new log.
+        self._bus.refresh()  # what was committed since the state was read was not published
         if self._record is not None:
             self._write_record(replace(self._record, epoch=state.epoch))
 

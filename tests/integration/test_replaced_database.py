@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from support import World
 from task_copilot import tasks, workspaces
@@ -20,6 +23,7 @@ from task_copilot.database.store import Database
 from task_copilot.database.transaction import Transaction
 from task_copilot.errors import StorageError
 from task_copilot.events import log
+from task_copilot.events.bus import Bus
 from task_copilot.events.log import LogRow, LogState
 from task_copilot.location import Location
 from task_copilot.settings import Settings
@@ -352,3 +356,51 @@ async def test_a_hub_begins_anew_where_its_database_is_put_back_in_place(
     assert state_of(database) == LogState(bus.epoch, 1)
     assert "restored to an older state" in caplog.text
     await application.close()
+
+
+@pytest.mark.parametrize("place", ["emptied", "the same"])
+async def test_a_hub_delivers_what_is_written_while_it_looks_where_another_log_stands(
+    tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Its own commits alone: nobody else's tells it to look once more."""
+    monkeypatch.setattr(Database, "watch", lambda *_given: None)
+    database = opened(tmp_path)
+    World(database).task("old")
+    backup(database, tmp_path / "same.db")
+    chosen = Settings(database_url=f"sqlite:///{tmp_path / 'tasks.db'}", port=unused_tcp_port)
+    application = Application(database, chosen, system_clock)
+    assert await application.serve()
+    bus = application._succession._bus
+    assert bus is not None
+    read, left = database.read, ["while it looks"]
+
+    async def reading(query: Callable[[Connection], Any]) -> Any:
+        found = await read(query)
+        if query is log.state and left:
+            await database.write(creating(left.pop()))
+        return found
+
+    monkeypatch.setattr(database, "read", reading)
+    remove(tmp_path)
+    if place == "the same":
+        (tmp_path / "same.db").rename(tmp_path / "tasks.db")
+    await read(log.state)  # which finds another file there
+    delivered = asyncio.Event()
+    bus.add_waker(lambda: delivered.set() if window_of(bus) == ["while it looks"] else None)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await delivered.wait()
+    assert bus.state == await read(log.state)
+    await application.close()
+
+
+def creating(title: str) -> Callable[[Transaction], Any]:
+    def create(tx: Transaction) -> None:
+        place = workspaces.ensure(tx, Location(name="shop", path="/work/shop"))
+        tasks.create(tx, Scope(place, "me"), tasks.NewTask(title=title))
+
+    return create
+
+
+def window_of(bus: Bus) -> list[str]:
+    """The titles of the tasks of the events that the hub has in memory."""
+    return [json.loads(row.payload)["data"]["taskTitle"] for row in bus.window.newest_first()]
