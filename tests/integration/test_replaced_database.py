@@ -24,7 +24,7 @@ from task_copilot.database.transaction import Transaction
 from task_copilot.errors import StorageError
 from task_copilot.events import log
 from task_copilot.events.bus import Bus
-from task_copilot.events.log import LogRow, LogState
+from task_copilot.events.log import LogPage, LogRow, LogState
 from task_copilot.location import Location
 from task_copilot.settings import Settings
 from task_copilot.workspaces import Scope
@@ -390,6 +390,43 @@ async def test_a_hub_delivers_what_is_written_while_it_looks_where_another_log_s
     async with asyncio.timeout(LIMIT_SECONDS):
         await delivered.wait()
     assert bus.state == await read(log.state)
+    await application.close()
+
+
+async def test_a_hub_whose_log_stands_in_another_file_tells_nobody_that_events_are_gone(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    database = opened(tmp_path)
+    world = World(database)
+    for number in range(3):
+        world.task(f"old {number}")
+    backup(database, tmp_path / "same.db")
+    chosen = Settings(database_url=f"sqlite:///{tmp_path / 'tasks.db'}", port=unused_tcp_port)
+    application = Application(database, chosen, system_clock)
+    assert await application.serve()
+    succession = application._succession
+    bus = succession._bus
+    assert bus is not None
+    pages: Any = bus._pages
+    after, left = pages._pages.after, ["while a listener reads"]
+
+    async def reading(position: int) -> LogPage:
+        page: LogPage = await after(position)
+        if position == 0 and left:
+            left.clear()
+            remove(tmp_path)
+            (tmp_path / "same.db").rename(tmp_path / "tasks.db")
+            await database.read(log.state)  # which finds another file there
+            succession.begin_anew()
+            assert succession._renewal is not None
+            await succession._renewal
+        return page
+
+    pages._pages.after = reading
+    async with asyncio.timeout(LIMIT_SECONDS):
+        stretch = await bus.after(0, 64)
+    assert ([row.seq for row in stretch.rows], stretch.upto) == ([1, 2, 3], 3)
+    assert left == []
     await application.close()
 
 
