@@ -113,6 +113,32 @@ async def test_calls_end_in_time_where_nothing_is_answered_and_the_next_are_carr
     assert [event["seq"] for event in await asyncio.to_thread(world.events)] == [1, 2]
 
 
+class Stuck:
+    """Who listens for commits, where the network stands still: it ends when it is let go."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.ended_in_time = False
+
+    def close(self) -> None:
+        self.ended_in_time = self.may_end.wait(LIMIT_SECONDS)
+
+
+async def test_the_event_loop_does_not_wait_until_who_listens_for_commits_has_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, stuck = world.database, Stuck()
+    monkeypatch.setattr(database.engine, "follow", lambda _wake: stuck)
+    database.start(lambda _rows: None)
+    database.watch(lambda: None)
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(stuck.may_end.set)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await closing
+    assert stuck.ended_in_time
+
+
 @pytest.mark.usefixtures("impatient")
 def test_a_commit_that_stands_still_is_told_of_as_unknown_and_is_there_once_or_not(
     world: World, relay: Relay
