@@ -248,7 +248,7 @@ def _portions(rows: Sequence[LogRow], most: int | None) -> Iterator[list[LogRow]
     size = 0
     for row in rows:
         waiting.append(row)
-        size += len(row.payload)
+        size += len(row.wire if most is None else row.payload.encode())
         if size >= room or len(waiting) == most:
             yield waiting
             waiting, size = [], 0

@@ -304,6 +304,8 @@ class Session:
                 await self._send_texts(texts)
             # A socket that takes everything would otherwise keep the event loop to itself.
             await asyncio.sleep(0)
+            if self._listener.position < part.upto:
+                return  # batches have ended before the part: what is left of it comes next
 
     async def _send_texts(self, texts: Sequence[str]) -> None:
         pulse = self._pulse

@@ -174,9 +174,12 @@ class PatientWebSocket(StrictWebSocket):
             await self._write(waiting)
 
     async def _write(self, parts: Sequence[bytes]) -> None:
+        data = b"".join(parts)
         await self.writable.wait()
-        if not self.put(b"".join(parts)):
-            raise ConnectionResetError("the listener has gone")
+        while not self.put(data):
+            if self.writable.is_set():
+                raise ConnectionResetError("the listener has gone")
+            await self.writable.wait()  # answers to its pings have filled the room meanwhile
 
     def put(self, data: bytes) -> bool:
         """Writes whole frames in this turn, if the client is there and has read most of what

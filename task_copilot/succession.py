@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from task_copilot import __version__, runtime
@@ -39,10 +39,10 @@ class _NotedPages:
         self._pages = LogPages(succession.database)
 
     async def after(self, position: int) -> LogPage:
-        return await self._succession.checked(self._pages.after(position))
+        return await self._succession.checked(lambda: self._pages.after(position))
 
     async def up_to(self, position: int) -> LogPage:
-        return await self._succession.checked(self._pages.up_to(position))
+        return await self._succession.checked(lambda: self._pages.up_to(position))
 
 
 class Succession:
@@ -224,15 +224,21 @@ class Succession:
     def _is_later(self, before: Standing, state: LogState) -> bool:
         return before.generation == self._generation and before.agrees_with(state)
 
-    async def checked(self, read: Awaitable[LogPage]) -> LogPage:
-        """A page, empty where it is not of the log that listeners were told of."""
-        before = self._standing()
-        page = await read
-        if not self._is_later(before, page.state):
+    async def checked(self, read: Callable[[], Awaitable[LogPage]]) -> LogPage:
+        """A page of the log that listeners were told of; an empty one where there is another
+        log now."""
+        while True:
+            before = self._standing()
+            page = await read()
+            if self._is_later(before, page.state):
+                self._note(page.rows)
+                return page
             self.begin_anew()
-            return LogPage(page.state, [])
-        self._note(page.rows)
-        return page
+            if page.state.epoch != before.told.epoch or self._bus is None or self._renewal is None:
+                return LogPage(page.state, [])
+            # Nobody may take it for what is left of the log, as it may be the same one in another
+            # place.
+            await asyncio.wait((self._renewal,))
 
     def _note(self, rows: list[LogRow]) -> None:
         """Remembers, before anybody is told, that listeners have had `rows`."""
@@ -276,6 +282,7 @@ class Succession:
             self._hub.dismiss()
             self._bus.restart(state)
         # Else the bus saw it first, and who has come since then belongs to the new log.
+        self._bus.refresh()  # what was committed since the state was read was not published
         if self._record is not None:
             self._write_record(replace(self._record, epoch=state.epoch))
 

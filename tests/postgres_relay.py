@@ -13,6 +13,11 @@ CHUNK_BYTES = 1 << 16
 PREPARED = re.compile(rb"(tc[0-9]+)\0COMMIT\0")
 """How a message names the statement that commits, on its connection from then on."""
 
+READY = b"Z\0\0\0\5I"
+_FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+ENDED = b"E" + (len(_FIELDS) + 4).to_bytes(4) + _FIELDS
+"""What a server says in the place of `READY` where it was told meanwhile to end."""
+
 
 class Line:
     """One connection; while `flows` is not set, nothing passes."""
@@ -23,6 +28,8 @@ class Line:
         self.flows.set()
         self.muted = False
         """It ends with the next thing that the server says, of which the client hears nothing."""
+        self.ends_when_ready = False
+        """It ends with what the server says to that, and the client hears why."""
         self._commit: bytes | None = None
 
     def commits(self, chunk: bytes) -> bool:
@@ -102,6 +109,9 @@ class Relay:
             while (chunk := line.server.recv(CHUNK_BYTES)) and not line.muted:
                 time.sleep(self.delay)
                 line.flows.wait()
+                if line.ends_when_ready and chunk.endswith(READY):
+                    line.client.sendall(chunk.removesuffix(READY) + ENDED)
+                    break
                 line.client.sendall(chunk)
         line.cut()
 
@@ -143,6 +153,12 @@ def cut_behind(line: Line, chunk: bytes) -> bool:
 def answer_lost(line: Line, _chunk: bytes) -> bool:
     """It arrives, and the server answers; but the client does not hear of that."""
     line.muted = True
+    return False
+
+
+def ended_behind(line: Line, _chunk: bytes) -> bool:
+    """It arrives and is carried out, and then the server ends the connection."""
+    line.ends_when_ready = True
     return False
 
 

@@ -4,6 +4,7 @@ Imported only where a URL asks for it.
 """
 
 import contextlib
+import time
 from typing import Any, Final
 
 import psycopg
@@ -39,6 +40,9 @@ ALONE_WAIT_SECONDS = 1.0
 """How long one who must be alone waits for others to end: for a command that is just reading, and
 for connections that are just closing; not for a session."""
 
+ALONE_LOOK_SECONDS = 0.02
+"""Pause between two looks at whether they have ended."""
+
 UNFINISHED = (
     "The move of a SQLite database to this one was not finished. Nothing was changed; give "
     "task-copilot migrate-to once more, as it was given then."
@@ -68,6 +72,7 @@ as its own system tries to send it an answer: a quarter of an hour."""
 
 _START = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _LOCK = b"SELECT pg_advisory_xact_lock(%d)" % LOCK_KEY
+_TRY_ALONE = f"SELECT pg_try_advisory_xact_lock({OPEN_KEY})"
 _VERSION = f"SELECT version_num FROM {VERSION_TABLE}".encode()  # noqa: S608 - our own name
 _SIGN = (
     b"INSERT INTO commits (writer, number) VALUES ($1, $2::bigint) "
@@ -206,20 +211,19 @@ def begin_alone(driver: Any) -> None:
 def be_alone(driver: Any) -> None:
     """Excludes others from the database until the end of the transaction; raises StorageBusy
     where somebody has it open, and then the transaction is at its end."""
-    try:
-        # The limit of idleness is for those who hold the lock by accident; a pipe may be slow.
-        driver.execute(
-            "SET LOCAL idle_in_transaction_session_timeout = 0; "
-            f"SET LOCAL lock_timeout = {_milliseconds(ALONE_WAIT_SECONDS)}; "
-            f"SELECT pg_advisory_xact_lock({OPEN_KEY}); "
-            f"SET LOCAL lock_timeout = {_milliseconds(LOCK_WAIT_SECONDS)}"
-        )
-    except psycopg.errors.LockNotAvailable:
-        rollback(driver)
-        raise StorageBusy(
-            "Other processes have the database open. Nothing was changed; end all sessions and "
-            "task-copilot serve, and try again."
-        ) from None
+    # The limit of idleness is for those who hold the lock by accident; a pipe may be slow.
+    driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+    deadline = time.monotonic() + ALONE_WAIT_SECONDS
+    # Not a wait in the server: others have the database open and wait for the lock of those who
+    # write, and the server would take that for a deadlock and refuse what they write.
+    while not driver.execute(_TRY_ALONE).fetchone()[0]:
+        if time.monotonic() > deadline:
+            rollback(driver)
+            raise StorageBusy(
+                "Other processes have the database open. Nothing was changed; end all sessions "
+                "and task-copilot serve, and try again."
+            )
+        time.sleep(ALONE_LOOK_SECONDS)
 
 
 def check_unchanged(driver: WritingConnection) -> None:
@@ -267,11 +271,12 @@ def commit(driver: WritingConnection, *, announce: bool) -> None:
     have to wait in turn until the disk has what it has read, and synchronous standbys too, of
     which a reader learns nothing.
     """
+    writes = driver.written != driver.written_before
+    driver.commits += writes  # first: `is_committed` shall not find the number of the one before
     hold(driver)
     if driver.failed:
         raise RuntimeError("a transaction that has failed was to be committed")
-    if driver.written != driver.written_before:
-        driver.commits += 1
+    if writes:
         if driver.commits == 1:
             driver.later(_FORGET_OLD)
         driver.later(_SIGN, (driver.name, driver.commits))

@@ -181,9 +181,14 @@ class WritingConnection(AnsweringConnection):
                 if result.status in _FAILED and error is None:
                     error = error_from_result(result, encoding="utf-8")
                 take(result)
-            yield from self._next_result()  # that of the sync
+            end = yield from self._next_result()  # that of the sync
         except psycopg.OperationalError as lost:
             raise error or lost from None
+        if end.status in _FAILED:
+            # The server has carried all of it out, and was told meanwhile to end the connection.
+            # That it has ended is seen only later otherwise, and a commit would be made again.
+            self.pgconn.finish()
+            raise error or error_from_result(end, encoding="utf-8")
         self.pgconn.exit_pipeline_mode()
         if error is not None:
             raise error

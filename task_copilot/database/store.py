@@ -231,7 +231,7 @@ class Database(Generic[RowT]):
         threads that read, too, where `wait_for_readers` says so."""
         self._outages.close()
         if self._follower is not None:
-            self._follower.close()
+            await asyncio.to_thread(self._follower.close)  # which waits where the network does
         if self._writer is not None:
             await self._writer.close(timeout)
         self._readers.shutdown(wait=wait_for_readers, cancel_futures=True)

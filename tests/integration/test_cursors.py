@@ -254,6 +254,43 @@ async def test_a_batch_of_long_texts_ends_before_a_quarter_of_a_mebibyte_is_pass
         assert got == [*range(1, 62)]
 
 
+async def test_a_batch_that_comes_at_once_takes_no_more_bytes_than_one_that_is_caught_up(
+    database_url: str,
+) -> None:
+    async with running(database_url) as hub, websocket(hub) as client:
+        await hub.create()
+        await client.ask("subscribe", topics=["*"], batch={"maxEvents": 1_000})
+        text = "\U0001f600" * 500
+
+        async def update(number: int) -> None:
+            change = TaskChange(description=f"{number}{text}", notes=f"{number}{text}")
+            await hub.database.write(lambda tx: update_task(tx, hub.scope, 1, change))
+
+        await asyncio.gather(*map(update, range(100)))
+        got: list[int] = []
+        while len(got) < 100:
+            raw = await asyncio.wait_for(client.connection.recv(decode=False), LIMIT_SECONDS)
+            assert len(raw) < 256 * 1024 + 32 * 1024 + 100
+            message = valid_frame(json.loads(raw))
+            got += [event["seq"] for event in message["payload"]["events"]]
+        assert got == [*range(2, 102)]
+
+
+async def test_batches_of_long_texts_that_are_read_of_the_log_leave_nothing_out(
+    database_url: str,
+) -> None:
+    async with running(database_url) as hub:
+        await asyncio.gather(*(hub.create(title="\U0001f600" * 500) for _ in range(300)))
+    async with running(database_url) as hub, websocket(hub) as client:
+        await client.ask("subscribe", topics=["*"], since=0, batch={"maxEvents": 200})
+        got: list[int] = []
+        while len(got) < 300:
+            message = await client.receive()
+            assert message["type"] == "events"
+            got += [event["seq"] for event in message["payload"]["events"]]
+        assert got == [*range(1, 301)]
+
+
 async def test_subscribing_and_unsubscribing_in_a_loop_loses_nothing_of_what_stays(
     database_url: str,
 ) -> None:

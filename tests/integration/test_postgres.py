@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -186,6 +187,34 @@ def test_a_lock_that_is_kept_fails_after_the_wait_and_writes_nothing(
             world.task()
     assert world.task() == 1
     close(database)
+
+
+def test_who_cannot_be_alone_with_the_database_is_told_so_and_fails_nobody_who_writes(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialect, "ALONE_WAIT_SECONDS", 0.5)
+    with connected(url) as other:
+        name = make_url(url).database
+        other.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '50ms'")
+    session, command = World(database_at(url)), database_at(url)
+    writes, ended = threading.Event(), threading.Event()
+
+    def write() -> None:
+        while not ended.is_set():
+            session.task()
+            writes.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            assert writes.wait(LIMIT_SECONDS)
+            with pytest.raises(StorageBusy, match="have the database open"):
+                command.alone(lambda _connection: None)
+        finally:
+            ended.set()
+        writing.result(LIMIT_SECONDS)
+    close(session.database)
+    close(command)
 
 
 @pytest.mark.usefixtures("unhurried")

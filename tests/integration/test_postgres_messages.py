@@ -5,6 +5,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -266,6 +267,24 @@ def test_an_operation_that_only_writes_sees_that_the_tables_were_upgraded(world:
         world.do(lambda tx, _scope: NEGATIVE.run(tx.connection, {"stream": "x", "new_pending": 9}))
     with pytest.raises(SchemaMismatch, match="Restart this server"):
         world.do(lambda tx, _scope: tx.connection.execute(text("SELECT gone FROM nowhere")))
+
+
+def test_an_operation_that_only_writes_is_carried_out_although_its_wait_for_the_lock_is_cut(
+    world: World, url: str
+) -> None:
+    world.task(stream="Stream-A")
+    with connected(url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute(f"SELECT pg_advisory_lock({dialect.LOCK_KEY})")
+        values = {"stream": "Stream-A", "new_pending": 9}
+        writing = pool.submit(world.do, lambda tx, _scope: NEGATIVE.run(tx.connection, values))
+        wait_for_the_lock(other)
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks "
+            "WHERE locktype = 'advisory' AND NOT granted"
+        )
+        other.execute(f"SELECT pg_advisory_unlock({dialect.LOCK_KEY})")
+        writing.result(LIMIT_SECONDS)
+    assert [row["pending"] for row in table(world.database, "streams")] == [9]
 
 
 def test_times_have_the_order_of_the_commits(url: str) -> None:

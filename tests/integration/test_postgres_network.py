@@ -18,11 +18,20 @@ from sqlalchemy import make_url, text
 import postgres
 import postgres_relay
 from postgres import connected
-from postgres_relay import Line, Relay, answer_lost, cut_before, cut_behind, relaying
+from postgres_relay import (
+    Line,
+    Relay,
+    answer_lost,
+    cut_before,
+    cut_behind,
+    ended_behind,
+    relaying,
+)
 from support import World, close, database_at, events_of, table
-from task_copilot import tasks
+from task_copilot import move, tasks
 from task_copilot.database import outage, postgres_answers, postgres_follower
 from task_copilot.database import postgres as dialect
+from task_copilot.database.postgres_engine import PostgresEngine
 from task_copilot.database.store import Database
 from task_copilot.database.transaction import Transaction
 from task_copilot.errors import OutcomeUnknown, StorageBusy, StorageUnreachable
@@ -104,6 +113,32 @@ async def test_calls_end_in_time_where_nothing_is_answered_and_the_next_are_carr
     assert [event["seq"] for event in await asyncio.to_thread(world.events)] == [1, 2]
 
 
+class Stuck:
+    """Who listens for commits, where the network stands still: it ends when it is let go."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.ended_in_time = False
+
+    def close(self) -> None:
+        self.ended_in_time = self.may_end.wait(LIMIT_SECONDS)
+
+
+async def test_the_event_loop_does_not_wait_until_who_listens_for_commits_has_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, stuck = world.database, Stuck()
+    monkeypatch.setattr(database.engine, "follow", lambda _wake: stuck)
+    database.start(lambda _rows: None)
+    database.watch(lambda: None)
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(stuck.may_end.set)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await closing
+    assert stuck.ended_in_time
+
+
 @pytest.mark.usefixtures("impatient")
 def test_a_commit_that_stands_still_is_told_of_as_unknown_and_is_there_once_or_not(
     world: World, relay: Relay
@@ -127,6 +162,14 @@ def test_a_commit_that_stands_still_is_told_of_as_unknown_and_is_there_once_or_n
 def test_what_is_done_alone_may_take_long(world: World) -> None:
     database = world.database
     assert database.alone(lambda c: c.execute(text("SELECT 1 FROM pg_sleep(1)")).scalar()) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_is_done_with_a_table_that_is_moved_may_take_long(url: str) -> None:
+    engine = PostgresEngine(make_url(url), durability="full")
+    with move.target_of(engine) as (_connection, driver):
+        assert driver.execute("SELECT 1 FROM pg_sleep(1)").fetchone() == (1,)
+    engine.close()
 
 
 def test_who_holds_the_lock_and_is_cut_off_gives_it_up_before_others_fail(
@@ -173,7 +216,7 @@ def test_the_server_too_gives_up_connections_that_are_cut_off(world: World) -> N
 # Commits whose outcome is not told
 
 
-@pytest.mark.parametrize("fate", [cut_before, cut_behind, answer_lost])
+@pytest.mark.parametrize("fate", [cut_before, cut_behind, answer_lost, ended_behind])
 def test_a_change_is_there_once_wherever_in_its_commit_the_connection_breaks(
     world: World, relay: Relay, fate: postgres_relay.Meddle
 ) -> None:
@@ -201,7 +244,7 @@ class Unlucky:
             self.commits += 1
             crashes = self.commits == self._crash_at
             breaks = self._chance.random() < 0.3
-            fate = self._chance.choice([cut_before, cut_behind, answer_lost])
+            fate = self._chance.choice([cut_before, cut_behind, answer_lost, ended_behind])
             self.broken += breaks or crashes
         if crashes:
             line.server.sendall(chunk)

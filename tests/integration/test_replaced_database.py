@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from support import World
 from task_copilot import tasks, workspaces
@@ -20,7 +23,8 @@ from task_copilot.database.store import Database
 from task_copilot.database.transaction import Transaction
 from task_copilot.errors import StorageError
 from task_copilot.events import log
-from task_copilot.events.log import LogRow, LogState
+from task_copilot.events.bus import Bus
+from task_copilot.events.log import LogPage, LogRow, LogState
 from task_copilot.location import Location
 from task_copilot.settings import Settings
 from task_copilot.workspaces import Scope
@@ -352,3 +356,88 @@ async def test_a_hub_begins_anew_where_its_database_is_put_back_in_place(
     assert state_of(database) == LogState(bus.epoch, 1)
     assert "restored to an older state" in caplog.text
     await application.close()
+
+
+@pytest.mark.parametrize("place", ["emptied", "the same"])
+async def test_a_hub_delivers_what_is_written_while_it_looks_where_another_log_stands(
+    tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Its own commits alone: nobody else's tells it to look once more."""
+    monkeypatch.setattr(Database, "watch", lambda *_given: None)
+    database = opened(tmp_path)
+    World(database).task("old")
+    backup(database, tmp_path / "same.db")
+    chosen = Settings(database_url=f"sqlite:///{tmp_path / 'tasks.db'}", port=unused_tcp_port)
+    application = Application(database, chosen, system_clock)
+    assert await application.serve()
+    bus = application._succession._bus
+    assert bus is not None
+    read, left = database.read, ["while it looks"]
+
+    async def reading(query: Callable[[Connection], Any]) -> Any:
+        found = await read(query)
+        if query is log.state and left:
+            await database.write(creating(left.pop()))
+        return found
+
+    monkeypatch.setattr(database, "read", reading)
+    remove(tmp_path)
+    if place == "the same":
+        (tmp_path / "same.db").rename(tmp_path / "tasks.db")
+    await read(log.state)  # which finds another file there
+    delivered = asyncio.Event()
+    bus.add_waker(lambda: delivered.set() if window_of(bus) == ["while it looks"] else None)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        await delivered.wait()
+    assert bus.state == await read(log.state)
+    await application.close()
+
+
+async def test_a_hub_whose_log_stands_in_another_file_tells_nobody_that_events_are_gone(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    database = opened(tmp_path)
+    world = World(database)
+    for number in range(3):
+        world.task(f"old {number}")
+    backup(database, tmp_path / "same.db")
+    chosen = Settings(database_url=f"sqlite:///{tmp_path / 'tasks.db'}", port=unused_tcp_port)
+    application = Application(database, chosen, system_clock)
+    assert await application.serve()
+    succession = application._succession
+    bus = succession._bus
+    assert bus is not None
+    pages: Any = bus._pages
+    after, left = pages._pages.after, ["while a listener reads"]
+
+    async def reading(position: int) -> LogPage:
+        page: LogPage = await after(position)
+        if position == 0 and left:
+            left.clear()
+            remove(tmp_path)
+            (tmp_path / "same.db").rename(tmp_path / "tasks.db")
+            await database.read(log.state)  # which finds another file there
+            succession.begin_anew()
+            assert succession._renewal is not None
+            await succession._renewal
+        return page
+
+    pages._pages.after = reading
+    async with asyncio.timeout(LIMIT_SECONDS):
+        stretch = await bus.after(0, 64)
+    assert ([row.seq for row in stretch.rows], stretch.upto) == ([1, 2, 3], 3)
+    assert left == []
+    await application.close()
+
+
+def creating(title: str) -> Callable[[Transaction], Any]:
+    def create(tx: Transaction) -> None:
+        place = workspaces.ensure(tx, Location(name="shop", path="/work/shop"))
+        tasks.create(tx, Scope(place, "me"), tasks.NewTask(title=title))
+
+    return create
+
+
+def window_of(bus: Bus) -> list[str]:
+    """The titles of the tasks of the events that the hub has in memory."""
+    return [json.loads(row.payload)["data"]["taskTitle"] for row in bus.window.newest_first()]

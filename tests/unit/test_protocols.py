@@ -82,6 +82,21 @@ async def test_nothing_is_written_while_the_client_does_not_read() -> None:
     assert len(to.transport.written) == 2
 
 
+async def test_a_listener_whose_room_is_taken_again_at_once_is_waited_for() -> None:
+    to = connection()
+    to.writable.clear()
+    sending = asyncio.create_task(to.send_texts(["x"]))
+    await asyncio.sleep(0)
+    to.writable.set()
+    to.writable.clear()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not sending.done()
+    to.writable.set()
+    await asyncio.wait_for(sending, 1)
+    assert to.transport.written == [framed("x")]
+
+
 @pytest.mark.parametrize("state", ["disconnected", "close_sent", "closing"])
 async def test_to_a_connection_that_ends_nothing_is_written(state: str) -> None:
     to = connection()
