@@ -107,10 +107,11 @@ class Run:
                 self._machine.tell_blocked()
             following = self._task(self._follow(state["seq"], state["epoch"]))
             self._settle()
-            code = await self._over
+            await asyncio.wait({self._over})
             following.cancel()
+            # A worker that was being started when the others were ended is among them.
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            return code
+            return self._over.result()
         finally:
             for number in SIGNALS:
                 self._loop.remove_signal_handler(number)

@@ -304,6 +304,27 @@ async def test_a_worker_that_starts_while_the_run_stops_is_ended_and_then_killed
     assert await over(running) == 128 + signal.SIGTERM
 
 
+async def test_a_worker_that_starts_while_the_run_fails_is_ended_before_it_is_over(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun = processes.start, []
+
+    async def started_too_late(*words: Any, **given: Any) -> Any:
+        around.coming.put_nowait(Gap(from_=0, to=3, reason="replaced", epoch="epoch-2"))
+        await around.happens(lambda: around.machine.stopping)
+        begun.append(process := await start(*words, **given))
+        await around.happens((around.folder / "A.runs").exists)
+        return process
+
+    monkeypatch.setattr(processes, "start", started_too_late)
+    deaf = "sh -c 'trap \"\" TERM; echo >{folder}/{stream}.runs; while :; do sleep 600; done'"
+    run = around.run(deaf, grace=0.1)
+    running = asyncio.create_task(run.go(state(row("A", pending=1))))
+    with pytest.raises(Refusal, match="The database was replaced"):
+        await over(running)
+    assert [process.returncode for process in begun] == [-signal.SIGKILL]
+
+
 async def test_a_worker_that_is_stuck_is_saved_ended_and_started_again(around: Around) -> None:
     run = around.run(GOES_ON, stall_timeout=1.0, linger=0.0)
     running = asyncio.create_task(run.go(state(row("A", pending=1))))
