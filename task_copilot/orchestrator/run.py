@@ -287,8 +287,7 @@ class Run:
             self._task(self._end(stream_id))
         self._settle()
         code = await process.wait()
-        # What it has left running would go on working on tasks that the next one gets.
-        processes.signal_group(process.pid, signal.SIGTERM)
+        await processes.end_what_is_left(process.pid, self._hands.grace)
         self._exited(stream_id, processes.described(code))
 
     async def _started(self, stream_id: str, launch: int) -> Process | None:
@@ -444,7 +443,7 @@ class Run:
 
     async def _attend(self, stream_id: str, process: ProcessId) -> None:
         await processes.ended(process)
-        processes.signal_group(process.pid, signal.SIGTERM)
+        await processes.end_what_is_left(process.pid, self._hands.grace)
         self._exited(stream_id, "exit code not known, since an earlier run started it")
 
     # --- small things ---

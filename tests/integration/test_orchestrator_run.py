@@ -325,6 +325,25 @@ async def test_a_worker_that_starts_while_the_run_fails_is_ended_before_it_is_ov
     assert [process.returncode for process in begun] == [-signal.SIGKILL]
 
 
+async def test_what_a_worker_leaves_running_has_ended_before_the_next_one_starts(
+    around: Around,
+) -> None:
+    script = around.folder / "worker.sh"
+    script.write_text(
+        "[ -e left ] && { echo >A.runs; exec sleep 600; }\n"
+        "sh -c 'trap \"\" TERM; echo $$ >new; mv new left; while :; do sleep 600; done' &\n"
+        "until [ -e left ]; do sleep 0.01; done\n"
+    )
+    run = around.run(f"sh {script}", grace=0.1, linger=0.0)
+    running = asyncio.create_task(run.go(state(row("A", pending=1))))
+    await around.works("A", 2)
+    left = int((around.folder / "left").read_text())
+    await around.happens(lambda: not is_there(left))
+    assert around.kinds("A") == ["started", "exited", "started"]
+    around.completes("A")
+    assert await over(running) == COMPLETE
+
+
 async def test_a_worker_that_is_stuck_is_saved_ended_and_started_again(around: Around) -> None:
     run = around.run(GOES_ON, stall_timeout=1.0, linger=0.0)
     running = asyncio.create_task(run.go(state(row("A", pending=1))))
