@@ -32,6 +32,7 @@ from task_copilot.orchestrator.machine import (
 )
 from task_copilot.orchestrator.notices import Notices
 from task_copilot.orchestrator.panes import Panes
+from task_copilot.orchestrator.plan import is_open
 from task_copilot.orchestrator.processes import ProcessId
 from task_copilot.orchestrator.records import Launched, Records
 from task_copilot.orchestrator.reporting import Reporter, of_tasks
@@ -331,8 +332,13 @@ class Run:
         log = self._hands.records.log(stream_id)
         what = f"worker started (process {pid})"
         self._say("started", stream_id, what, pid=pid, launch=launch, log=os.fspath(log))
-        if self._hands.panes is not None:
-            self._task(self._hands.panes.show(stream_id, log))
+        self._show_pane(stream_id)
+
+    def _show_pane(self, stream_id: str) -> None:
+        """Opens the pane of a stream's worker, unless the stream is complete, which closes it."""
+        panes, log = self._hands.panes, self._hands.records.log(stream_id)
+        if panes is not None and is_open(self._machine.tracks[stream_id].stream):
+            self._task(panes.show(stream_id, log))
 
     def _exited(self, stream_id: str, how: str) -> None:
         self._processes.pop(stream_id, None)
@@ -414,7 +420,7 @@ class Run:
             await self._hands.notices.blocked(stream_id, reason)
 
     async def _take_over(self) -> None:
-        """Finds the workers of an earlier run."""
+        """Finds the workers of an earlier run, and closes the panes that it has left over."""
         try:
             every = await asyncio.to_thread(self._found)
         except OSError as error:
@@ -430,9 +436,12 @@ class Run:
             self._ended[stream_id] = asyncio.Event()
             text = f"worker of an earlier run goes on (process {process.pid})"
             self._say("adopted", stream_id, text, pid=process.pid, launch=launched.launch)
-            if self._hands.panes is not None:
-                self._task(self._hands.panes.show(stream_id, self._hands.records.log(stream_id)))
+            self._show_pane(stream_id)
             self._task(self._attend(stream_id, process))
+        if self._hands.panes is not None:
+            tracks = self._machine.tracks.items()
+            complete = [one for one, track in tracks if not is_open(track.stream)]
+            self._task(self._hands.panes.close(*complete))
 
     def _found(self) -> dict[str, tuple[Launched, ProcessId | None]]:
         records = self._hands.records

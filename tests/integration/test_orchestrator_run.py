@@ -49,6 +49,7 @@ class Around:
         self.noticed: list[tuple[str, str]] = []
         self.helped: list[str] = []
         self.saved: list[str] = []
+        self.panes: set[str] | None = None
         self.may_save = asyncio.Event()
         self.may_save.set()
         self.ended = False
@@ -88,6 +89,16 @@ class Around:
     async def blocked(self, stream_id: str, reason: str) -> None:
         self.noticed.append((stream_id, reason))
 
+    # --- the panes ---
+
+    async def show(self, stream_id: str, _log: Path) -> None:
+        assert self.panes is not None
+        self.panes.add(stream_id)
+
+    async def close(self, *stream_ids: str) -> None:
+        assert self.panes is not None
+        self.panes -= set(stream_ids)
+
     # --- the reporter ---
 
     def happened(self, kind: str, stream_id: str | None, text: str, **_: object) -> None:
@@ -111,7 +122,7 @@ class Around:
             folder=self.folder,
             worktrees=None,
             notices=me,
-            panes=None,
+            panes=None if self.panes is None else me,
             environment=os.environ,
             waits=waits,
             grace=grace,
@@ -397,6 +408,26 @@ async def test_a_worker_of_an_earlier_run_goes_on_and_its_end_is_noticed(around:
     assert await over(running) == COMPLETE
     assert await left.wait() == -signal.SIGTERM
     assert around.kinds("A") == ["adopted", "completed", "exited"]
+
+
+async def test_panes_are_closed_of_what_completed_while_no_orchestrator_ran(
+    around: Around,
+) -> None:
+    left = await processes.start(
+        ["sleep", "600"],
+        claim=around.records.claim("A", 1),
+        log=around.records.log("A"),
+        folder=around.folder,
+        environment=os.environ,
+    )
+    await around.happens(lambda: processes.is_whole(around.records.claim("A", 1)))
+    around.records.write_launches({"A": Launched(1, 0)})
+    around.panes = {"A", "B", "C"}
+    run = around.run("true", linger=0.0, waits=False)
+    rows = row("A", completed=1), row("B", completed=1), row("C", blocked=1)
+    assert await over(asyncio.create_task(run.go(state(*rows)))) == INCOMPLETE
+    assert around.panes == {"C"}
+    assert await left.wait() == -signal.SIGTERM
 
 
 async def test_where_it_cannot_be_seen_who_works_nothing_is_started(around: Around) -> None:
