@@ -317,9 +317,11 @@ class Machine:
         return self._readiness.waits_for(self.tracks[stream_id].stream)
 
     def chosen(self) -> Iterator[tuple[str, Track]]:
-        """The streams that this run is about."""
+        """The streams that this run is about: those wanted, or all that were not put away."""
         for stream_id, track in self.tracks.items():
-            if not self.rules.wanted or stream_id in self.rules.wanted:
+            if stream_id in self.rules.wanted or not (
+                self.rules.wanted or track.stream.archived_at
+            ):
                 yield stream_id, track
 
     @property
