@@ -120,6 +120,21 @@ def test_what_claude_may_do_is_nothing_to_another_worker(project: Project) -> No
     assert "--permission-mode is for Claude Code; --worker names another." in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("orchestrate", one) for one in ("--grace", "--retry-delay", "--stall-timeout")),
+        ("wait", "--timeout"),
+    ],
+)
+def test_seconds_that_are_no_number_are_refused(
+    project: Project, command: str, option: str
+) -> None:
+    result = invoked((command, option, "nan"), here(project))
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': 'nan' is not a number." in result.stderr
+
+
 # --- on a terminal ---
 
 
