@@ -177,7 +177,7 @@ class Machine:
             stream_id, reason = row["streamId"], row.get("blockedReason") or ""
             seen.add(stream_id)
             track = self.tracks.get(stream_id)
-            if told and row["blockedTasks"] and not (track and track.stream.blocked):
+            if told and row["blockedTasks"] > (track.stream.blocked if track else 0):
                 self._due.append(Tell("blocked", stream_id, reason))
             self._take(stream_of(row), reason, now, told=told)
         for stream_id in self.tracks.keys() - seen:
