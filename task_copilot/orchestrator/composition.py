@@ -78,7 +78,7 @@ async def orchestrated(settings: Settings, wanted: Wanted) -> int:
         async with _hub(settings, wanted) as (workspace, hub):
             client = AsyncTaskCopilotClient(wanted.url, ca_file=wanted.ca_file, workspace=workspace)
             state = await _state(client, HUB_SECONDS if wanted.url is None else 0)
-            folder = await asyncio.to_thread(Path.cwd)
+            folder = await asyncio.to_thread(_current_folder)
             workers = _workers(settings, wanted, workspace)
             rows = _planned(state, wanted, workspace)
             trees = await asyncio.to_thread(Worktrees.of, folder) if wanted.worktrees else None
@@ -116,6 +116,14 @@ async def _run(hands: Hands, rows: list[Planned], wanted: Wanted, state: StreamL
     finally:
         hands.records.release()
         await hands.client.aclose()
+
+
+def _current_folder() -> Path:
+    """Where the workers run; raises Refusal."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise Refusal("The current folder was removed, and workers need one to run in.") from None
 
 
 def _taken(records: Records, folder: Path) -> None:

@@ -120,6 +120,26 @@ def test_what_claude_may_do_is_nothing_to_another_worker(project: Project) -> No
     assert "--permission-mode is for Claude Code; --worker names another." in result.stderr
 
 
+def test_where_the_current_folder_was_removed_it_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.streams(DIAMOND)
+    gone = project.folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    environment = here(project, PWD=str(gone))
+    for words, reason in (
+        (("orchestrate", "--worker", "true"), "There is no workspace gone"),
+        (("--workspace", "project", "orchestrate", "--worker", "true"), "folder was removed"),
+        (("tasks",), "There is no workspace gone"),
+    ):
+        result = invoked(words, environment)
+        assert result.exit_code == 1
+        assert reason in result.stderr
+        assert result.stderr.count("\n") == 1, result.stderr
+
+
 @pytest.mark.parametrize(
     ("command", "option"),
     [
