@@ -46,6 +46,7 @@ HUB_SECONDS = 15.0
 LOOK_SECONDS = 0.05
 STDOUT = 1
 
+OTHERS = "--workspace NAME names another."
 NO_CLAUDE = "Install Claude Code, or name another program with --worker."
 NO_PROGRAM = "It has to be on the PATH, or be named by its path."
 
@@ -142,7 +143,7 @@ async def _hub(
     if wanted.url is not None:
         address = wanted.url
         found = await asyncio.to_thread(named_hub, settings, address)
-        name = await asyncio.to_thread(workspace_name, HubSource(found), settings.workspace)
+        name = await asyncio.to_thread(workspace_name, HubSource(found), settings.workspace, OTHERS)
         yield name, lambda: hub_at(settings, address)
         return
     from task_copilot.application import Application, open_blocking
@@ -156,7 +157,7 @@ async def _hub(
     try:
         source = DatabaseSource(database)
         yield (
-            await asyncio.to_thread(workspace_name, source, settings.workspace),
+            await asyncio.to_thread(workspace_name, source, settings.workspace, OTHERS),
             lambda: _living(settings),
         )
     finally:

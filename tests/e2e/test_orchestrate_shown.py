@@ -72,7 +72,10 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         "Nobody serves at http://127.0.0.1:1",
     ),
     "no tmux": (("--tmux", "--worker", sys.executable), "--tmux needs tmux"),
-    "a workspace that is not there": (("--worker", "true"), "nowhere"),
+    "a workspace that is not there": (
+        ("--worker", "true"),
+        "There is no workspace nowhere. There are: project. --workspace NAME names another.",
+    ),
     "no streams": (("--worker", "true"), "has no streams"),
     "no database": (("--worker", "true"), "There is no database"),
     "a circle through phases": (("--worker", "true"), "none of them could ever start"),
