@@ -286,6 +286,8 @@ class Run:
         self._say_started(stream_id, process.pid, action.launch)
         if self._machine.stopping:
             self._task(self._end(stream_id))
+        if self._stops > 1:  # it was not there yet to be killed
+            self._task(self._signal(stream_id, signal.SIGKILL))
         self._settle()
         code = await process.wait()
         await processes.end_what_is_left(process.pid, self._hands.grace)

@@ -315,6 +315,26 @@ async def test_a_worker_that_starts_while_the_run_stops_is_ended_and_then_killed
     assert await over(running) == 128 + signal.SIGTERM
 
 
+async def test_a_second_signal_kills_a_worker_that_is_just_being_started(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = processes.start
+
+    async def started_too_late(*words: Any, **given: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await around.happens(lambda: around.kinds(None))
+        os.kill(os.getpid(), signal.SIGTERM)
+        process = await start(*words, **given)
+        await around.happens((around.folder / "A.runs").exists)
+        return process
+
+    monkeypatch.setattr(processes, "start", started_too_late)
+    deaf = "sh -c 'trap \"\" TERM; echo >{folder}/{stream}.runs; while :; do sleep 600; done'"
+    run = around.run(deaf, grace=600.0)
+    running = asyncio.create_task(run.go(state(row("A", pending=1))))
+    assert await over(running) == 128 + signal.SIGTERM
+
+
 async def test_a_worker_that_starts_while_the_run_fails_is_ended_before_it_is_over(
     around: Around, monkeypatch: pytest.MonkeyPatch
 ) -> None:
