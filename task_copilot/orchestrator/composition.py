@@ -131,7 +131,8 @@ def _taken(records: Records, folder: Path) -> None:
     try:
         records.take(folder)
     except OSError as error:
-        raise Refusal(f"{records.folder} cannot be used: {error.strerror or error}.") from None
+        where = error.filename or records.folder  # it may be a folder above
+        raise Refusal(f"{where} cannot be used: {error.strerror or error}.") from None
 
 
 @contextlib.asynccontextmanager

@@ -100,7 +100,7 @@ class Run:
         self._known = state["seq"]
         self._machine.load(state["streams"], self._now())
         try:
-            first = not await asyncio.to_thread(self._hands.records.has_cursor)
+            first = await self._is_first()
             await self._take_over()
             for number in SIGNALS:
                 self._loop.add_signal_handler(number, self._stop, number)
@@ -120,6 +120,12 @@ class Run:
                 self._timer.cancel()
             with contextlib.suppress(OSError):
                 self._reporter.end()
+
+    async def _is_first(self) -> bool:
+        try:
+            return not await asyncio.to_thread(self._hands.records.has_cursor)
+        except OSError as error:
+            raise Refusal(f"{error.filename} cannot be used: {error.strerror}.") from None
 
     # --- what happens ---
 

@@ -123,6 +123,18 @@ def test_what_claude_may_do_is_nothing_to_another_worker(project: Project) -> No
     assert "--permission-mode is for Claude Code; --worker names another." in result.stderr
 
 
+def test_what_stands_in_the_place_of_its_folder_is_named(project: Project) -> None:
+    project.streams(DIAMOND)
+    place = project.folder / "data"
+    (place / "task-copilot").mkdir(parents=True, mode=0o700)
+    (place / "task-copilot" / "orchestrate").write_text("mine")
+    environment = here(project, XDG_DATA_HOME=str(place), TASK_COPILOT_WORKSPACE="project")
+    result = invoked(("orchestrate", "--worker", "true"), environment)
+    assert result.exit_code == 1
+    reason = "task-copilot/orchestrate cannot be used: it is a file and no folder.\n"
+    assert result.stderr.endswith(reason)
+
+
 def test_where_the_current_folder_was_removed_it_says_so(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

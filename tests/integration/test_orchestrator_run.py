@@ -460,6 +460,15 @@ async def test_where_it_cannot_be_seen_who_works_nothing_is_started(around: Arou
     assert around.said == []
 
 
+async def test_what_stands_in_the_place_of_the_cursor_and_cannot_be_removed_is_named(
+    around: Around,
+) -> None:
+    around.records.cursor.mkdir()
+    with pytest.raises(Refusal, match="/cursor cannot be used: "):
+        await around.run(GOES_ON).go(state(row("A", pending=1)))
+    assert around.said == []
+
+
 @pytest.mark.parametrize("cursor", [None, b"", b'{"epoch": "epoch-1", "position": 10}'])
 async def test_what_is_blocked_is_told_at_the_first_run_and_where_its_cursor_is_lost(
     around: Around, cursor: bytes | None
