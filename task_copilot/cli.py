@@ -78,7 +78,7 @@ class _LazyGroup(click.Group):
         return found
 
 
-class _FiniteRange(click.FloatRange):
+class FiniteRange(click.FloatRange):
     """A range that NaN, which no comparison excludes, is not in."""
 
     def convert(
@@ -128,7 +128,7 @@ def _type(declaration: Field[Any]) -> click.ParamType[Any]:
     if about["minimum"] is None:
         return click.STRING
     if isinstance(declaration.default, float):
-        return _FiniteRange(about["minimum"], about["maximum"])
+        return FiniteRange(about["minimum"], about["maximum"])
     return click.IntRange(int(about["minimum"]), int(about["maximum"]))
 
 

@@ -28,6 +28,14 @@ class Location:
         return f"{self.name}-{digest[:6]}"
 
 
+def current_folder() -> Path:
+    """The folder in which this runs; where it was removed meanwhile, as the shell remembers it."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path(os.environ.get("PWD", "/"))
+
+
 def locate(wanted: str | None, environment: Mapping[str, str], current: Path) -> Location:
     """The workspace of a server: `wanted` (a folder or a name) if given, else the git
     repository of ``CLAUDE_PROJECT_DIR`` or of the `current` folder, else that folder.

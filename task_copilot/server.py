@@ -7,13 +7,12 @@ import logging
 import os
 import secrets
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from task_copilot import __version__
 from task_copilot.clock import system_clock
 from task_copilot.errors import report
-from task_copilot.location import Location, locate
+from task_copilot.location import Location, current_folder, locate
 from task_copilot.patience import aside, patiently
 from task_copilot.settings import Settings
 from task_copilot.stdio import StdioTransport, serve_stdio
@@ -106,16 +105,9 @@ async def _serve_hub(process: Process, transport: StdioTransport) -> None:
         report(logger, "Events are not served; the tools may still work.", error)
 
 
-def _current_folder() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:  # removed since the shell went there
-        return Path(os.environ.get("PWD", "/"))
-
-
 async def serve(settings: Settings) -> None:
     """Serves MCP on stdin and stdout until the client closes it or a signal comes."""
-    location = locate(settings.workspace, os.environ, _current_folder())
+    location = locate(settings.workspace, os.environ, current_folder())
     process = Process(settings, location)
     server = build_server(
         version=__version__,

@@ -10,6 +10,7 @@ from typing import Any
 from task_copilot.commands.check_machine import environment
 from task_copilot.commands.findings import Finding, note, ok, wrong
 from task_copilot.commands.project import MCP_FILE, is_ours, project_folder
+from task_copilot.location import current_folder
 
 MAX_BYTES = 64 * 1024 * 1024
 SCRIPT_BYTES = 1024
@@ -18,7 +19,7 @@ INIT = "task-copilot init writes one."
 
 def agents() -> Iterator[Finding]:
     """The servers of that name in the project's file and in Claude Code's own."""
-    folder = project_folder(Path.cwd())
+    folder = project_folder(current_folder())
     found = 0
     for path, sections in (
         (folder / MCP_FILE, [()]),

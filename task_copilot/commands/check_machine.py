@@ -11,7 +11,7 @@ from task_copilot import __version__
 from task_copilot.commands.findings import Finding, note, ok, wrong
 from task_copilot.database.sqlite import driver
 from task_copilot.errors import InvalidInput, StorageError
-from task_copilot.location import locate
+from task_copilot.location import current_folder, locate
 from task_copilot.private import name_of, user_id
 from task_copilot.settings import data_directory, unknown_variables
 
@@ -75,7 +75,7 @@ def data_folder() -> Iterator[Finding]:
 def here(wanted: str | None) -> Iterator[Finding]:
     """Which workspace a server that is started here would have."""
     try:
-        location = locate(wanted, os.environ, Path.cwd())
+        location = locate(wanted, os.environ, current_folder())
     except InvalidInput as error:
         yield wrong("workspace", str(error), "Correct TASK_COPILOT_WORKSPACE or --workspace.")
         return

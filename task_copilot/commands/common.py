@@ -113,9 +113,9 @@ def opened(settings: Settings) -> "Iterator[tuple[Database[LogRow], Scope]]":
 def workspace_of(database: "Database[LogRow]", wanted: str | None) -> "Workspace":
     """The workspace of a name or a folder, or of the current one; raises NotFound."""
     from task_copilot import workspaces
-    from task_copilot.location import locate
+    from task_copilot.location import current_folder, locate
 
-    location = locate(wanted, os.environ, Path.cwd())
+    location = locate(wanted, os.environ, current_folder())
     found = database.read_now(lambda connection: workspaces.find(connection, location))
     if found is None:
         raise NotFound(

@@ -2,7 +2,6 @@
 
 import os
 import time
-from pathlib import Path
 
 from task_copilot.commands.asking import Unreachable
 from task_copilot.commands.common import Refusal, refusals, say
@@ -40,12 +39,12 @@ class Place:
     @property
     def key(self) -> str:
         """A text that is the same for the same place, whether or not it is there yet."""
-        from task_copilot.location import locate
+        from task_copilot.location import current_folder, locate
 
         if self.everywhere:
             return "*"
         with refusals():
-            location = locate(self._wanted, os.environ, Path.cwd())
+            location = locate(self._wanted, os.environ, current_folder())
         return location.path or location.name
 
     def look(self, source: Source) -> bool:
@@ -63,10 +62,10 @@ class Place:
 
     def _find(self, source: Source) -> str | None:
         from task_copilot.api.routes import WORKSPACES
-        from task_copilot.location import locate
+        from task_copilot.location import current_folder, locate
 
         with refusals():
-            location = locate(self._wanted, os.environ, Path.cwd())
+            location = locate(self._wanted, os.environ, current_folder())
         if location.path is None:
             return workspace_name(source, self._wanted)
         rows = source.read(WORKSPACES, {})["workspaces"]

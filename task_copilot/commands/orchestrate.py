@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from task_copilot import launch
+from task_copilot.cli import FiniteRange
 from task_copilot.commands.asking import present_ca_file
 from task_copilot.commands.event_options import interruptible, leave, url_option
 from task_copilot.orchestrator import machine
 from task_copilot.settings import Settings
 
 EVERY = click.IntRange(1, 1_000)
-SECONDS = click.FloatRange(0.1, 7 * 24 * 3_600)
+SECONDS = FiniteRange(0.1, 7 * 24 * 3_600)
 PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
 
 
@@ -60,7 +61,7 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
 )
 @click.option(
     "--retry-delay",
-    type=click.FloatRange(0, 3_600),
+    type=FiniteRange(0, 3_600),
     default=machine.RETRY_SECONDS,
     show_default=True,
     metavar="SECONDS",
@@ -78,7 +79,7 @@ PERMISSIONS = ("acceptEdits", "auto", "bypassPermissions", "dontAsk")
 )
 @click.option(
     "--grace",
-    type=click.FloatRange(0.1, 3_600),
+    type=FiniteRange(0.1, 3_600),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

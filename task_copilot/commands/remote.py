@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from task_copilot.commands.asking import HubAt, NotAnswered, Unreachable, health, hub_at, request
@@ -73,9 +72,9 @@ def _workspace(hub: Source, settings: Settings, url: str) -> str:
     """What the hub calls the present workspace: that of the same folder, or the one that is
     named, which the first task makes. Raises Refusal where neither is there."""
     from task_copilot.api.routes import WORKSPACES
-    from task_copilot.location import locate
+    from task_copilot.location import current_folder, locate
 
-    location = locate(settings.workspace, os.environ, Path.cwd())
+    location = locate(settings.workspace, os.environ, current_folder())
     if location.path is None:
         return location.name
     rows = hub.read(WORKSPACES, {})["workspaces"]

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -178,13 +177,17 @@ def living_hub(settings: Settings) -> HubAt | None:
     return None
 
 
-def workspace_name(read_from: Source, wanted: str | None) -> str:
-    """The name in the database of a wanted workspace, or of the current one; raises Refusal."""
+OTHERS = "--workspace NAME or --all-workspaces shows others."
+
+
+def workspace_name(read_from: Source, wanted: str | None, others: str = OTHERS) -> str:
+    """The name in the database of a wanted workspace, or of the current one; raises Refusal, in
+    which `others` says how another is named."""
     from task_copilot.api.routes import WORKSPACES
-    from task_copilot.location import locate
+    from task_copilot.location import current_folder, locate
 
     with refusals():
-        location = locate(wanted, os.environ, Path.cwd())
+        location = locate(wanted, os.environ, current_folder())
         rows = read_from.read(WORKSPACES, {})["workspaces"]
         for row in rows:
             if location.path is not None and row["path"] == location.path:
@@ -193,7 +196,4 @@ def workspace_name(read_from: Source, wanted: str | None) -> str:
         if location.name in names and location.path is None:
             return location.name
         known = f"There are: {', '.join(names)}." if names else "There is none yet."
-        raise NotFound(
-            f"There is no workspace {location.described}. {known} "
-            "--workspace NAME or --all-workspaces shows others."
-        )
+        raise NotFound(f"There is no workspace {location.described}. {known} {others}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from task_copilot.cli import FiniteRange
 from task_copilot.commands.common import print_json
 from task_copilot.commands.event_log import Page, Position
 from task_copilot.commands.event_options import (
@@ -46,7 +47,7 @@ OK = 0
     help="Begin where the last wait of this name ended; a new name begins now.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Wait no longer; exit code 124."
+    "--timeout", type=FiniteRange(0), metavar="SECONDS", help="Wait no longer; exit code 124."
 )
 @selection
 @places

@@ -6,7 +6,6 @@ Options, their help and their checks come from the declared arguments of the too
 import asyncio
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -141,7 +140,7 @@ def _carried_out(
 ) -> "Answer":
     from pydantic import ValidationError
 
-    from task_copilot.location import locate
+    from task_copilot.location import current_folder, locate
 
     try:
         checked = tool.arguments.model_validate(arguments)
@@ -152,7 +151,7 @@ def _carried_out(
             return remote.carried_out(settings, tool, arguments, url)
         if tool.name != "task_create":
             require_database(settings)
-        location = locate(settings.workspace, os.environ, Path.cwd())
+        location = locate(settings.workspace, os.environ, current_folder())
         return asyncio.run(_call(settings, tool, checked, location))
 
 

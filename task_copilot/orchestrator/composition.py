@@ -46,6 +46,7 @@ HUB_SECONDS = 15.0
 LOOK_SECONDS = 0.05
 STDOUT = 1
 
+OTHERS = "--workspace NAME names another."
 NO_CLAUDE = "Install Claude Code, or name another program with --worker."
 NO_PROGRAM = "It has to be on the PATH, or be named by its path."
 
@@ -78,7 +79,7 @@ async def orchestrated(settings: Settings, wanted: Wanted) -> int:
         async with _hub(settings, wanted) as (workspace, hub):
             client = AsyncTaskCopilotClient(wanted.url, ca_file=wanted.ca_file, workspace=workspace)
             state = await _state(client, HUB_SECONDS if wanted.url is None else 0)
-            folder = await asyncio.to_thread(Path.cwd)
+            folder = await asyncio.to_thread(_current_folder)
             workers = _workers(settings, wanted, workspace)
             rows = _planned(state, wanted, workspace)
             trees = await asyncio.to_thread(Worktrees.of, folder) if wanted.worktrees else None
@@ -118,11 +119,20 @@ async def _run(hands: Hands, rows: list[Planned], wanted: Wanted, state: StreamL
         await hands.client.aclose()
 
 
+def _current_folder() -> Path:
+    """Where the workers run; raises Refusal."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise Refusal("The current folder was removed, and workers need one to run in.") from None
+
+
 def _taken(records: Records, folder: Path) -> None:
     try:
         records.take(folder)
     except OSError as error:
-        raise Refusal(f"{records.folder} cannot be used: {error.strerror or error}.") from None
+        where = error.filename or records.folder  # it may be a folder above
+        raise Refusal(f"{where} cannot be used: {error.strerror or error}.") from None
 
 
 @contextlib.asynccontextmanager
@@ -134,7 +144,7 @@ async def _hub(
     if wanted.url is not None:
         address = wanted.url
         found = await asyncio.to_thread(named_hub, settings, address)
-        name = await asyncio.to_thread(workspace_name, HubSource(found), settings.workspace)
+        name = await asyncio.to_thread(workspace_name, HubSource(found), settings.workspace, OTHERS)
         yield name, lambda: hub_at(settings, address)
         return
     from task_copilot.application import Application, open_blocking
@@ -148,7 +158,7 @@ async def _hub(
     try:
         source = DatabaseSource(database)
         yield (
-            await asyncio.to_thread(workspace_name, source, settings.workspace),
+            await asyncio.to_thread(workspace_name, source, settings.workspace, OTHERS),
             lambda: _living(settings),
         )
     finally:

@@ -1,5 +1,6 @@
 """The live summary at the foot of a terminal, below the lines of what happened."""
 
+import asyncio
 from typing import Any
 
 from rich.console import Console
@@ -28,16 +29,22 @@ ORDER = ("needs help", "blocked", "running", "ending", "retrying", "ready", "wai
 
 
 class LiveReporter:
-    """Lines above, a table of the streams below; drawn anew a few times a second at most."""
+    """Lines above, a table of the streams below; drawn anew a few times a second at most.
+
+    The machine is read in the thread of the event loop, which changes it; another one draws.
+    """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self._loop = asyncio.get_running_loop()
+        self._look_soon: asyncio.TimerHandle | None = None
         self._console = Console(highlight=False, soft_wrap=True)
         unicode = self._console.encoding.lower().startswith("utf")
         self._signs = UNICODE if unicode else ASCII
+        self._shown = Table.grid()
         self._live = Live(
             console=self._console,
-            get_renderable=self._table,
+            get_renderable=lambda: self._shown,
             refresh_per_second=REFRESHES_A_SECOND,
             transient=True,
         )
@@ -47,9 +54,17 @@ class LiveReporter:
         self._console.print(Text(sentence(stream_id, text)))
 
     def changed(self) -> None:
-        """Drawn by the clock: what changes a hundred times a second is shown four times."""
+        """Looks soon: what changes a hundred times a second is shown four times."""
+        if self._look_soon is None:
+            self._look_soon = self._loop.call_later(1 / REFRESHES_A_SECOND, self._look)
+
+    def _look(self) -> None:
+        self._look_soon = None
+        self._shown = self._table()
 
     def end(self) -> None:
+        if self._look_soon is not None:
+            self._look_soon.cancel()
         self._live.stop()
         for line in last_words(self._machine):
             self._console.print(Text(line))

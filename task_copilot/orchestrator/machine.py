@@ -177,7 +177,7 @@ class Machine:
             stream_id, reason = row["streamId"], row.get("blockedReason") or ""
             seen.add(stream_id)
             track = self.tracks.get(stream_id)
-            if told and row["blockedTasks"] and not (track and track.stream.blocked):
+            if told and row["blockedTasks"] > (track.stream.blocked if track else 0):
                 self._due.append(Tell("blocked", stream_id, reason))
             self._take(stream_of(row), reason, now, told=told)
         for stream_id in self.tracks.keys() - seen:
@@ -317,9 +317,11 @@ class Machine:
         return self._readiness.waits_for(self.tracks[stream_id].stream)
 
     def chosen(self) -> Iterator[tuple[str, Track]]:
-        """The streams that this run is about."""
+        """The streams that this run is about: those wanted, or all that were not put away."""
         for stream_id, track in self.tracks.items():
-            if not self.rules.wanted or stream_id in self.rules.wanted:
+            if stream_id in self.rules.wanted or not (
+                self.rules.wanted or track.stream.archived_at
+            ):
                 yield stream_id, track
 
     @property

@@ -42,10 +42,10 @@ class Panes:
         async with self._turn:
             await asyncio.to_thread(self._show, stream_id, log)
 
-    async def close(self, stream_id: str) -> None:
-        """Closes the pane of a stream that is complete; the last one ends the session."""
+    async def close(self, *stream_ids: str) -> None:
+        """Closes the panes of streams that are complete; the last one ends the session."""
         async with self._turn:
-            await asyncio.to_thread(self._close, stream_id)
+            await asyncio.to_thread(self._close, frozenset(stream_ids))
 
     def _show(self, stream_id: str, log: Path) -> None:
         present = self._panes()
@@ -65,9 +65,9 @@ class Panes:
             _tmux("set-option", "-p", "-t", pane, MARK, stream_id)
             _tmux("select-layout", "-t", f"={self.session}:", "tiled")
 
-    def _close(self, stream_id: str) -> None:
+    def _close(self, stream_ids: frozenset[str]) -> None:
         for pane, owner in self._panes().items():
-            if owner == stream_id:
+            if owner in stream_ids:
                 _tmux("kill-pane", "-t", pane)
         if self._panes():
             _tmux("select-layout", "-t", f"={self.session}:", "tiled")

@@ -26,6 +26,7 @@ def stream_of(fields: Mapping[str, Any]) -> Stream:
         completed=fields["completedTasks"],
         started_at=None if fields["status"] == "pending" else fields["lastUpdated"],
         updated_at=fields["lastUpdated"],
+        archived_at=fields.get("archivedAt"),
     )
 
 

@@ -38,6 +38,9 @@ LOOK_SECONDS = 0.02
 POLL_SECONDS = 0.5
 """Between two looks at a process that is no child, where the system has no pidfd."""
 
+LEFT_SECONDS = 0.05
+"""Between two looks at whether a worker that has ended has left something running."""
+
 PS_SECONDS = 5.0
 
 LOG_BYTES = 10 * 1024 * 1024
@@ -218,6 +221,26 @@ def signal_group(pid: int, number: signal.Signals) -> None:
     """Sends a signal to a worker and to what it has started; nothing where all have ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says so of zombies
         os.killpg(pid, number)
+
+
+async def end_what_is_left(pid: int, grace: float) -> None:
+    """Ends what a worker that has ended has left running, and kills what does not end in time:
+    it would go on working on tasks that the next worker gets."""
+    signal_group(pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while _has_members(pid):
+        if time.monotonic() > deadline:
+            signal_group(pid, signal.SIGKILL)
+            return
+        await asyncio.sleep(LEFT_SECONDS)
+
+
+def _has_members(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):  # macOS says so of zombies
+        return False
+    return True
 
 
 def described(code: int) -> str:

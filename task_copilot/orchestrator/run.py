@@ -32,6 +32,7 @@ from task_copilot.orchestrator.machine import (
 )
 from task_copilot.orchestrator.notices import Notices
 from task_copilot.orchestrator.panes import Panes
+from task_copilot.orchestrator.plan import is_open
 from task_copilot.orchestrator.processes import ProcessId
 from task_copilot.orchestrator.records import Launched, Records
 from task_copilot.orchestrator.reporting import Reporter, of_tasks
@@ -99,7 +100,7 @@ class Run:
         self._known = state["seq"]
         self._machine.load(state["streams"], self._now())
         try:
-            first = not await asyncio.to_thread(self._hands.records.has_cursor)
+            first = await self._is_first()
             await self._take_over()
             for number in SIGNALS:
                 self._loop.add_signal_handler(number, self._stop, number)
@@ -107,10 +108,11 @@ class Run:
                 self._machine.tell_blocked()
             following = self._task(self._follow(state["seq"], state["epoch"]))
             self._settle()
-            code = await self._over
+            await asyncio.wait({self._over})
             following.cancel()
+            # A worker that was being started when the others were ended is among them.
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            return code
+            return self._over.result()
         finally:
             for number in SIGNALS:
                 self._loop.remove_signal_handler(number)
@@ -118,6 +120,12 @@ class Run:
                 self._timer.cancel()
             with contextlib.suppress(OSError):
                 self._reporter.end()
+
+    async def _is_first(self) -> bool:
+        try:
+            return not await asyncio.to_thread(self._hands.records.has_cursor)
+        except OSError as error:
+            raise Refusal(f"{error.filename} cannot be used: {error.strerror}.") from None
 
     # --- what happens ---
 
@@ -284,10 +292,11 @@ class Run:
         self._say_started(stream_id, process.pid, action.launch)
         if self._machine.stopping:
             self._task(self._end(stream_id))
+        if self._stops > 1:  # it was not there yet to be killed
+            self._task(self._signal(stream_id, signal.SIGKILL))
         self._settle()
         code = await process.wait()
-        # What it has left running would go on working on tasks that the next one gets.
-        processes.signal_group(process.pid, signal.SIGTERM)
+        await processes.end_what_is_left(process.pid, self._hands.grace)
         self._exited(stream_id, processes.described(code))
 
     async def _started(self, stream_id: str, launch: int) -> Process | None:
@@ -331,8 +340,13 @@ class Run:
         log = self._hands.records.log(stream_id)
         what = f"worker started (process {pid})"
         self._say("started", stream_id, what, pid=pid, launch=launch, log=os.fspath(log))
-        if self._hands.panes is not None:
-            self._task(self._hands.panes.show(stream_id, log))
+        self._show_pane(stream_id)
+
+    def _show_pane(self, stream_id: str) -> None:
+        """Opens the pane of a stream's worker, unless the stream is complete, which closes it."""
+        panes, log = self._hands.panes, self._hands.records.log(stream_id)
+        if panes is not None and is_open(self._machine.tracks[stream_id].stream):
+            self._task(panes.show(stream_id, log))
 
     def _exited(self, stream_id: str, how: str) -> None:
         self._processes.pop(stream_id, None)
@@ -414,7 +428,7 @@ class Run:
             await self._hands.notices.blocked(stream_id, reason)
 
     async def _take_over(self) -> None:
-        """Finds the workers of an earlier run."""
+        """Finds the workers of an earlier run, and closes the panes that it has left over."""
         try:
             every = await asyncio.to_thread(self._found)
         except OSError as error:
@@ -430,9 +444,12 @@ class Run:
             self._ended[stream_id] = asyncio.Event()
             text = f"worker of an earlier run goes on (process {process.pid})"
             self._say("adopted", stream_id, text, pid=process.pid, launch=launched.launch)
-            if self._hands.panes is not None:
-                self._task(self._hands.panes.show(stream_id, self._hands.records.log(stream_id)))
+            self._show_pane(stream_id)
             self._task(self._attend(stream_id, process))
+        if self._hands.panes is not None:
+            tracks = self._machine.tracks.items()
+            complete = [one for one, track in tracks if not is_open(track.stream)]
+            self._task(self._hands.panes.close(*complete))
 
     def _found(self) -> dict[str, tuple[Launched, ProcessId | None]]:
         records = self._hands.records
@@ -443,7 +460,7 @@ class Run:
 
     async def _attend(self, stream_id: str, process: ProcessId) -> None:
         await processes.ended(process)
-        processes.signal_group(process.pid, signal.SIGTERM)
+        await processes.end_what_is_left(process.pid, self._hands.grace)
         self._exited(stream_id, "exit code not known, since an earlier run started it")
 
     # --- small things ---

@@ -46,25 +46,34 @@ class ServerHand:
     async def ask_for_help(self, stream_id: str, reason: str) -> str | None:
         """Blocks the task at which a stream stands, so that whoever looks sees why it needs a
         person; returns its id, or None where nothing is open any more. Raises Refusal."""
-        request_id = uuid.uuid4().hex
-        found = await self._patiently(lambda hub: self._block(hub, stream_id, reason, request_id))
-        return found.get("id")
+        # Chosen once: sent again to another task it would be another call.
+        row = await self._patiently(lambda hub: self._standing_at(hub, stream_id))
+        if not row:
+            return None
+        body = {
+            "status": "blocked",
+            "blockedReason": f"Needs help: {reason}"[:MAX_REASON],
+            "agent": ACTOR,
+            "requestId": uuid.uuid4().hex,
+        }
+        await self._patiently(lambda hub: self._block(hub, row["id"], body))
+        return str(row["id"])
 
-    def _block(self, hub: HubAt, stream_id: str, reason: str, request_id: str) -> Mapping[str, Any]:
-        from task_copilot.api.routes import TASKS, UPDATE_TASK
+    def _standing_at(self, hub: HubAt, stream_id: str) -> Mapping[str, Any]:
+        from task_copilot.api.routes import TASKS
 
         source = HubSource(hub)
         for status in OPEN:
             where = {"streamId": stream_id, "workspace": self._workspace, "status": status}
             for row in source.read(TASKS, {**where, "limit": "1"})["tasks"]:
-                body = {
-                    "status": "blocked",
-                    "blockedReason": f"Needs help: {reason}"[:MAX_REASON],
-                    "agent": ACTOR,
-                    "requestId": request_id,
-                }
-                return self._write(hub, UPDATE_TASK, {"taskId": row["id"]}, body)
+                found: Mapping[str, Any] = row
+                return found
         return {}
+
+    def _block(self, hub: HubAt, task_id: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        from task_copilot.api.routes import UPDATE_TASK
+
+        return self._write(hub, UPDATE_TASK, {"taskId": task_id}, body)
 
     def _write(
         self, hub: HubAt, route: Any, path: Mapping[str, str], body: Mapping[str, Any]

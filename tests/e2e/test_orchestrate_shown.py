@@ -72,7 +72,10 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         "Nobody serves at http://127.0.0.1:1",
     ),
     "no tmux": (("--tmux", "--worker", sys.executable), "--tmux needs tmux"),
-    "a workspace that is not there": (("--worker", "true"), "nowhere"),
+    "a workspace that is not there": (
+        ("--worker", "true"),
+        "There is no workspace nowhere. There are: project. --workspace NAME names another.",
+    ),
     "no streams": (("--worker", "true"), "has no streams"),
     "no database": (("--worker", "true"), "There is no database"),
     "a circle through phases": (("--worker", "true"), "none of them could ever start"),
@@ -118,6 +121,53 @@ def test_what_claude_may_do_is_nothing_to_another_worker(project: Project) -> No
     result = invoked(words, here(project))
     assert result.exit_code == 2
     assert "--permission-mode is for Claude Code; --worker names another." in result.stderr
+
+
+def test_what_stands_in_the_place_of_its_folder_is_named(project: Project) -> None:
+    project.streams(DIAMOND)
+    place = project.folder / "data"
+    (place / "task-copilot").mkdir(parents=True, mode=0o700)
+    (place / "task-copilot" / "orchestrate").write_text("mine")
+    environment = here(project, XDG_DATA_HOME=str(place), TASK_COPILOT_WORKSPACE="project")
+    result = invoked(("orchestrate", "--worker", "true"), environment)
+    assert result.exit_code == 1
+    reason = "task-copilot/orchestrate cannot be used: it is a file and no folder.\n"
+    assert result.stderr.endswith(reason)
+
+
+def test_where_the_current_folder_was_removed_it_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.streams(DIAMOND)
+    gone = project.folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    environment = here(project, PWD=str(gone))
+    for words, reason in (
+        (("orchestrate", "--worker", "true"), "There is no workspace gone"),
+        (("--workspace", "project", "orchestrate", "--worker", "true"), "folder was removed"),
+        (("tasks",), "There is no workspace gone"),
+    ):
+        result = invoked(words, environment)
+        assert result.exit_code == 1
+        assert reason in result.stderr
+        assert result.stderr.count("\n") == 1, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("orchestrate", one) for one in ("--grace", "--retry-delay", "--stall-timeout")),
+        ("wait", "--timeout"),
+    ],
+)
+def test_seconds_that_are_no_number_are_refused(
+    project: Project, command: str, option: str
+) -> None:
+    result = invoked((command, option, "nan"), here(project))
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': 'nan' is not a number." in result.stderr
 
 
 # --- on a terminal ---

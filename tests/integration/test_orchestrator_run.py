@@ -49,6 +49,7 @@ class Around:
         self.noticed: list[tuple[str, str]] = []
         self.helped: list[str] = []
         self.saved: list[str] = []
+        self.panes: set[str] | None = None
         self.may_save = asyncio.Event()
         self.may_save.set()
         self.ended = False
@@ -88,6 +89,16 @@ class Around:
     async def blocked(self, stream_id: str, reason: str) -> None:
         self.noticed.append((stream_id, reason))
 
+    # --- the panes ---
+
+    async def show(self, stream_id: str, _log: Path) -> None:
+        assert self.panes is not None
+        self.panes.add(stream_id)
+
+    async def close(self, *stream_ids: str) -> None:
+        assert self.panes is not None
+        self.panes -= set(stream_ids)
+
     # --- the reporter ---
 
     def happened(self, kind: str, stream_id: str | None, text: str, **_: object) -> None:
@@ -111,7 +122,7 @@ class Around:
             folder=self.folder,
             worktrees=None,
             notices=me,
-            panes=None,
+            panes=None if self.panes is None else me,
             environment=os.environ,
             waits=waits,
             grace=grace,
@@ -304,6 +315,66 @@ async def test_a_worker_that_starts_while_the_run_stops_is_ended_and_then_killed
     assert await over(running) == 128 + signal.SIGTERM
 
 
+async def test_a_second_signal_kills_a_worker_that_is_just_being_started(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = processes.start
+
+    async def started_too_late(*words: Any, **given: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await around.happens(lambda: around.kinds(None))
+        os.kill(os.getpid(), signal.SIGTERM)
+        process = await start(*words, **given)
+        await around.happens((around.folder / "A.runs").exists)
+        return process
+
+    monkeypatch.setattr(processes, "start", started_too_late)
+    deaf = "sh -c 'trap \"\" TERM; echo >{folder}/{stream}.runs; while :; do sleep 600; done'"
+    run = around.run(deaf, grace=600.0)
+    running = asyncio.create_task(run.go(state(row("A", pending=1))))
+    assert await over(running) == 128 + signal.SIGTERM
+
+
+async def test_a_worker_that_starts_while_the_run_fails_is_ended_before_it_is_over(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun = processes.start, []
+
+    async def started_too_late(*words: Any, **given: Any) -> Any:
+        around.coming.put_nowait(Gap(from_=0, to=3, reason="replaced", epoch="epoch-2"))
+        await around.happens(lambda: around.machine.stopping)
+        begun.append(process := await start(*words, **given))
+        await around.happens((around.folder / "A.runs").exists)
+        return process
+
+    monkeypatch.setattr(processes, "start", started_too_late)
+    deaf = "sh -c 'trap \"\" TERM; echo >{folder}/{stream}.runs; while :; do sleep 600; done'"
+    run = around.run(deaf, grace=0.1)
+    running = asyncio.create_task(run.go(state(row("A", pending=1))))
+    with pytest.raises(Refusal, match="The database was replaced"):
+        await over(running)
+    assert [process.returncode for process in begun] == [-signal.SIGKILL]
+
+
+async def test_what_a_worker_leaves_running_has_ended_before_the_next_one_starts(
+    around: Around,
+) -> None:
+    script = around.folder / "worker.sh"
+    script.write_text(
+        "[ -e left ] && { echo >A.runs; exec sleep 600; }\n"
+        "sh -c 'trap \"\" TERM; echo $$ >new; mv new left; while :; do sleep 600; done' &\n"
+        "until [ -e left ]; do sleep 0.01; done\n"
+    )
+    run = around.run(f"sh {script}", grace=0.1, linger=0.0)
+    running = asyncio.create_task(run.go(state(row("A", pending=1))))
+    await around.works("A", 2)
+    left = int((around.folder / "left").read_text())
+    await around.happens(lambda: not is_there(left))
+    assert around.kinds("A") == ["started", "exited", "started"]
+    around.completes("A")
+    assert await over(running) == COMPLETE
+
+
 async def test_a_worker_that_is_stuck_is_saved_ended_and_started_again(around: Around) -> None:
     run = around.run(GOES_ON, stall_timeout=1.0, linger=0.0)
     running = asyncio.create_task(run.go(state(row("A", pending=1))))
@@ -359,6 +430,26 @@ async def test_a_worker_of_an_earlier_run_goes_on_and_its_end_is_noticed(around:
     assert around.kinds("A") == ["adopted", "completed", "exited"]
 
 
+async def test_panes_are_closed_of_what_completed_while_no_orchestrator_ran(
+    around: Around,
+) -> None:
+    left = await processes.start(
+        ["sleep", "600"],
+        claim=around.records.claim("A", 1),
+        log=around.records.log("A"),
+        folder=around.folder,
+        environment=os.environ,
+    )
+    await around.happens(lambda: processes.is_whole(around.records.claim("A", 1)))
+    around.records.write_launches({"A": Launched(1, 0)})
+    around.panes = {"A", "B", "C"}
+    run = around.run("true", linger=0.0, waits=False)
+    rows = row("A", completed=1), row("B", completed=1), row("C", blocked=1)
+    assert await over(asyncio.create_task(run.go(state(*rows)))) == INCOMPLETE
+    assert around.panes == {"C"}
+    assert await left.wait() == -signal.SIGTERM
+
+
 async def test_where_it_cannot_be_seen_who_works_nothing_is_started(around: Around) -> None:
     around.records.write_launches({"A": Launched(1, 0)})
     around.records.claim("A", 1).symlink_to(around.folder / "elsewhere")
@@ -366,6 +457,15 @@ async def test_where_it_cannot_be_seen_who_works_nothing_is_started(around: Arou
     with pytest.raises(Refusal, match=r"cannot be seen who works already: .*symbolic link"):
         await run.go(state(row("A", pending=1)))
     assert around.ended
+    assert around.said == []
+
+
+async def test_what_stands_in_the_place_of_the_cursor_and_cannot_be_removed_is_named(
+    around: Around,
+) -> None:
+    around.records.cursor.mkdir()
+    with pytest.raises(Refusal, match="/cursor cannot be used: "):
+        await around.run(GOES_ON).go(state(row("A", pending=1)))
     assert around.said == []
 
 

@@ -685,6 +685,14 @@ def test_a_worker_has_not_failed_where_the_state_that_is_read_shows_its_work() -
     assert play.machine.tracks["A"].failures == 0
 
 
+def test_another_task_that_the_state_shows_as_blocked_is_told() -> None:
+    play = Play(row("A", pending=1, blocked=1, reason="no key"))
+    play.machine.load([row("A", blocked=2, reason="no door")], play.now, told=True)
+    assert play.settle() == [Tell("blocked", "A", "no door")]
+    play.machine.load([row("A", blocked=2, reason="no door")], play.now, told=True)
+    assert play.settle() == []
+
+
 def test_a_stream_that_the_state_shows_as_blocked_waits_for_a_person() -> None:
     play = Play(row("A", pending=1))
     play.starts()

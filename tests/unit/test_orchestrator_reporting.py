@@ -110,6 +110,14 @@ def test_only_the_streams_that_a_run_is_about_are_told() -> None:
     assert [one["streamId"] for one in rows_of(found)] == ["B"]
 
 
+def test_streams_that_were_put_away_are_told_of_only_where_they_are_named() -> None:
+    rows = [{**row("A", completed=1), "archivedAt": "2026-01-08T12:00:00.000Z"}]
+    rows.append(row("B", "A", completed=1))
+    assert list(last_words(machine(*rows))) == ["1 of 1 streams are complete."]
+    assert [one["streamId"] for one in rows_of(machine(*rows))] == ["B"]
+    assert [one["streamId"] for one in rows_of(machine(*rows, wanted=frozenset({"A"})))] == ["A"]
+
+
 def test_people_are_told_how_it_ended_with_a_line_for_each_stream_that_is_not_complete() -> None:
     assert list(last_words(busy())) == [
         "1 of 6 streams are complete.",
