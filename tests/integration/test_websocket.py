@@ -28,7 +28,7 @@ from task_copilot.application import open_blocking
 from task_copilot.clock import system_clock
 from task_copilot.database.store import Database
 from task_copilot.errors import StorageError
-from task_copilot.events import log
+from task_copilot.events import log, session
 from task_copilot.events.bus import Bus
 from task_copilot.events.connection import WebSocketLimits
 from task_copilot.events.listeners import Listeners
@@ -1132,8 +1132,9 @@ async def test_plain_asgi_catches_up_when_the_socket_takes_data_again() -> None:
 
 
 async def test_too_many_unread_answers_are_closed_with_1013(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(session, "UNREAD_SECONDS", 0.2)
     memory = MemoryLog()
     endpoint = memory.endpoint(max_message_rate=1_000)
     async with AsgiClient(endpoint) as client:
