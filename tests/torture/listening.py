@@ -185,7 +185,9 @@ class OverHttp(Listening):
 
     async def listen(self) -> None:
         address = f"http://127.0.0.1:{self.port}"
-        async with httpx2.AsyncClient(base_url=address, trust_env=False, timeout=10) as client:
+        async with httpx2.AsyncClient(
+            base_url=address, trust_env=False, verify=False, timeout=10
+        ) as client:
             self.connections += 1
             while True:
                 asked: Payload = {"since": self.cursor, "topics": "task:*", "wait": 1}
@@ -214,7 +216,7 @@ class OverSse(Listening):
         headers = {"Last-Event-ID": str(self.cursor)}
         address = f"http://127.0.0.1:{self.port}/api/events/stream"
         async with (
-            httpx2.AsyncClient(trust_env=False, timeout=10) as client,
+            httpx2.AsyncClient(trust_env=False, verify=False, timeout=10) as client,
             client.stream("GET", address, headers=headers) as answer,
         ):
             assert answer.status_code == httpx2.codes.OK, answer.status_code
