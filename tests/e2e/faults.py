@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -74,11 +75,11 @@ class Pages(OverHttp):
         async with httpx2.AsyncClient(
             base_url=address, trust_env=False, verify=False, timeout=10
         ) as client:
-            self.connections += 1
-            while True:
+            for asked_before in count():
                 answer = await client.get(
                     "/api/events", params={"since": self.cursor, "wait": 30, "limit": 1000}
                 )
+                self.connections += not asked_before  # a try that nobody answers is none
                 await self._take_page(answer.status_code, answer.json())
 
 
