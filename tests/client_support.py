@@ -76,7 +76,7 @@ class Hub:
 
     def _serves(self) -> bool:
         with suppress(httpx2.HTTPError):
-            health = httpx2.get(f"{self.address}/health", trust_env=False).json()
+            health = httpx2.get(f"{self.address}/health", trust_env=False, verify=False).json()
             return bool(health["service"] == "task-copilot")
         return False
 
@@ -112,7 +112,7 @@ class Hub:
     def settle(self) -> None:
         """Waits until the hub knows of everything that was written."""
         health = f"{self.address}/health"
-        until(lambda: httpx2.get(health, trust_env=False).json()["seq"] == self.head)
+        until(lambda: httpx2.get(health, trust_env=False, verify=False).json()["seq"] == self.head)
 
     def tasks(self, count: int, stream: str | None = None) -> None:
         for _ in range(count):

@@ -59,7 +59,7 @@ class RunningHub:
 
 @asynccontextmanager
 async def running_hub(
-    folder: Path, *, trust: Any = True, **settings: Any
+    folder: Path, *, trust: Any = False, **settings: Any
 ) -> AsyncIterator[RunningHub]:
     """A hub with these settings; raises AssertionError where it does not serve."""
     given = {"port": 0, "durability": "normal", **settings}

@@ -66,7 +66,7 @@ class World:
 
 def events_of(database: Database[LogRow]) -> list[dict[str, Any]]:
     """Every event of the log as listeners get it."""
-    rows = database.read_now(lambda connection: log.rows_after(connection, 0, 1_000_000))
+    rows = database.read_now(lambda connection: log.rows_after(connection, 0, 10**6, 10**9))
     return [json.loads(row.payload) for row in rows]
 
 

@@ -1,9 +1,11 @@
 """What the tests receive, against the published description of it."""
 
 import re
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
+import jsonschema_rs
 from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
@@ -23,8 +25,25 @@ def validator(document: str, pointer: str) -> Draft202012Validator:
     return Draft202012Validator({"$ref": f"urn:{document}#{pointer}"}, registry=registry)
 
 
+@cache
+def _registry(document: str) -> jsonschema_rs.Registry:
+    resources = [(f"urn:{document}", DOCUMENTS[document]())]
+    return jsonschema_rs.Registry(resources, draft=jsonschema_rs.Draft202012)
+
+
+@cache
+def _judge(document: str, pointer: str) -> jsonschema_rs.Draft202012Validator:
+    """Says only whether something is valid, but in a thousandth of the time."""
+    return jsonschema_rs.Draft202012Validator(
+        {"$ref": f"urn:{document}#{pointer}"}, registry=_registry(document)
+    )
+
+
 def problems(document: str, pointer: str, content: Any) -> list[str]:
     """What is wrong with `content`, each with the place."""
+    with suppress(UnicodeEncodeError):  # half of a surrogate pair, which the judge cannot read
+        if _judge(document, pointer).is_valid(content):
+            return []
     return [
         f"{error.json_path}: {error.message[:500]}"
         for error in validator(document, pointer).iter_errors(content)

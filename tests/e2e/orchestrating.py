@@ -309,7 +309,7 @@ class Project:
         address = f"http://127.0.0.1:{self.port}/api/tasks/{task}"
         workspace = {"workspace": self.folder.name}
         async with (
-            httpx2.AsyncClient(trust_env=False, timeout=20) as http,
+            httpx2.AsyncClient(trust_env=False, verify=False, timeout=20) as http,
             asyncio.timeout(WITHIN_SECONDS),
         ):
             while True:

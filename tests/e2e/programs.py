@@ -3,12 +3,15 @@
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, chdir
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from e2e.servers import Server
 from task_copilot.cli import main
 
 WITHIN_SECONDS = 20.0
@@ -75,6 +78,18 @@ async def running(
 def invoked(words: Sequence[str], environment: Mapping[str, str]) -> Result:
     """The program in this process and its folder, for what needs no process of its own."""
     return CliRunner().invoke(main, list(words), env=dict(environment))
+
+
+def beside(
+    mcp: Server, *words: str, folder: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """A command in the folder and with the settings of a server, in a thread of this process:
+    that of the test may have an event loop."""
+    with chdir(folder or mcp.folder), ThreadPoolExecutor(1) as thread:
+        done = thread.submit(invoked, words, mcp.environment).result()
+    if not isinstance(done.exception, SystemExit | None):
+        raise done.exception
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
 def remove_database(folder: Path) -> None:

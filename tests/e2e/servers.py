@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -64,6 +65,11 @@ class Server(RawMcp):
         super().__init__(command, environment, folder)
         self.folder, self.database, self.port = folder, database, port
         self.environment = dict(environment)
+
+    async def __aexit__(self, *_: object) -> None:
+        if "serve" in self._command and self.process.returncode is None:
+            self.signal(signal.SIGTERM)  # the end of its input says nothing to it
+        await super().__aexit__()
 
     async def introduce(self, name: str) -> None:
         """The handshake of a client that calls itself `name`."""

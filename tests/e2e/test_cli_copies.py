@@ -22,6 +22,7 @@ from integration.test_fold import Fold, check
 from support import World, database_at, ticking
 from task_copilot import purge, transfer
 from task_copilot.announced import AnnouncedFile
+from task_copilot.database import sqlite
 from task_copilot.database.store import Database
 from task_copilot.events import log
 from task_copilot.places import Places
@@ -198,6 +199,7 @@ async def test_an_import_beside_a_session_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beside = Shell(tmp_path, monkeypatch)
+    monkeypatch.setattr(sqlite, "ALONE_WAIT_SECONDS", 0.1)
     async with start_server(tmp_path) as mcp:
         await mcp.ok("task_create", title="x")
         for words in (("import", "-"), ("purge", "--everything", "--yes")):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from e2e.programs import invoked, running
+from e2e.programs import beside, invoked, running
 from e2e.servers import COMMAND, Server, events, opened, start_server
-from e2e.test_commands import run, said
+from e2e.test_commands import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -38,6 +38,13 @@ LINES = [
 
 def without_times(text: str) -> list[str]:
     return [line.partition(" ")[2] for line in text.splitlines()]
+
+
+def said(mcp: Server, *words: str) -> str:
+    """What a command that succeeds prints."""
+    done = beside(mcp, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def url(mcp: Server) -> tuple[str, str]:
@@ -82,7 +89,7 @@ async def test_it_follows_the_database_when_its_hub_is_killed_and_when_there_is_
             assert json.loads(await program.line())["seq"] == 1
             first.process.send_signal(signal.SIGKILL)
             await first.process.wait()
-            assert "TASK-2 created" in said(first, "create", "Two")
+            assert "TASK-2 created" in run(first, "create", "Two").stdout
             assert json.loads(await program.line())["data"]["taskTitle"] == "Two"
             async with start_server(tmp_path, port=first.port) as second:
                 await second.ok("task_create", title="Three")
@@ -93,7 +100,7 @@ async def test_it_follows_the_database_when_its_hub_is_killed_and_when_there_is_
 async def test_a_gap_is_said(mcp: Server) -> None:
     with opened(mcp.database, write=True) as connection:
         connection.execute("DELETE FROM events WHERE seq <= 2")
-    finished = run(mcp, "events", "--since", "0", "--json")
+    finished = beside(mcp, "events", "--since", "0", "--json")
     assert finished.stderr == "task-copilot: The events 1 to 2 are no longer kept.\n"
     first, second, *_ = map(json.loads, finished.stdout.splitlines())
     assert first == {"gap": {"from": 1, "to": 2, "reason": "pruned"}}
@@ -125,6 +132,6 @@ async def test_only_the_events_of_the_workspace_are_shown_unless_all_are_wanted(
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    assert run(mcp, "events", folder=elsewhere).stdout == "", "nothing was written there yet"
-    everywhere = run(mcp, "events", "--all-workspaces", folder=elsewhere).stdout
+    assert beside(mcp, "events", folder=elsewhere).stdout == "", "nothing was written there yet"
+    everywhere = beside(mcp, "events", "--all-workspaces", folder=elsewhere).stdout
     assert without_times(everywhere) == [f"project {line}" for line in LINES]

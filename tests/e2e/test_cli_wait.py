@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from e2e.programs import Program, invoked, remove_database, running
+from e2e.programs import Program, beside, invoked, remove_database, running
 from e2e.servers import COMMAND, Server, free_port, start_server
 from e2e.test_commands import run
 
@@ -30,7 +30,7 @@ async def mcp(tmp_path: Path) -> AsyncIterator[Server]:
 
 
 def waited(mcp: Server, *words: str, code: int = 0) -> str:
-    finished = run(mcp, "wait", *words)
+    finished = beside(mcp, "wait", *words)
     assert (finished.returncode, finished.stderr) == (code, ""), finished.stdout
     return finished.stdout
 
@@ -143,7 +143,7 @@ async def test_another_database_is_told_and_begun_anew(tmp_path: Path) -> None:
     async with start_server(tmp_path, port=first.port) as second:
         for number in range(3):
             await second.ok("task_create", title=f"New {number}")
-        finished = run(second, "wait", "--cursor", "me", "--timeout", "0")
+        finished = beside(second, "wait", "--cursor", "me", "--timeout", "0")
         assert (finished.returncode, finished.stdout) == (124, "next: 3\n")
         assert "The database is another one now, or was restored" in finished.stderr
         assert waited(second, "--cursor", "me", "--timeout", "0", code=124) == "next: 3\n"
@@ -211,6 +211,6 @@ async def test_what_makes_no_sense_is_refused(mcp: Server, monkeypatch: Any) -> 
 def test_without_a_database_it_is_refused(tmp_path: Path) -> None:
     words = ("--database-url", f"sqlite:///{tmp_path / 'no.db'}")
     mcp = Server(tmp_path, tmp_path / "no.db", 1, {"XDG_DATA_HOME": str(tmp_path)})
-    finished = run(mcp, *words, "wait")
+    finished = beside(mcp, *words, "wait")
     assert finished.returncode == 1
     assert "There is no database" in finished.stderr

@@ -77,7 +77,7 @@ def moment(database: Any, after: int) -> Moment:
             )
             answer = Overview(**fields, seq=state.head, epoch=state.epoch)
             found.append(json.loads(answer.model_dump_json(by_alias=True)))
-        rows = log.rows_after(connection, after, 1_000_000)
+        rows = log.rows_after(connection, after, 10**6, 10**9)
         return {"answers": found, "events": [json.loads(row.payload) for row in rows]}
 
     moment: Moment = database.read_now(read)

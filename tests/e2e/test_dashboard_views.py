@@ -162,7 +162,7 @@ async def test_the_events_are_shown_newest_first_and_filtered_as_the_protocol_do
     await page.page.get_by_label("Types").fill("task.exploded")
     await page.says("[role=alert]", "eventTypes", "task.exploded", "task.completed")
     await page.go("#/events")
-    await page.says(".event-line", str(newest))
+    await page.says(".event-line .number", str(newest))
     await page.page.locator(".event-line .raw").first.click()
     await page.says("dialog .json", f'"seq": {newest}', '"workspace": "shop"')
     await page.press("Escape")

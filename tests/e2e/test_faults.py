@@ -241,7 +241,9 @@ async def test_a_hub_that_leaves_tells_everyone_and_no_event_of_those_who_write_
         async with (
             running(listeners),
             listening(port) as listener,
-            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+            httpx2.AsyncClient(
+                base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=False
+            ) as http,
         ):
             far = {"topics": "checkpoint:*"}
             poll = asyncio.create_task(

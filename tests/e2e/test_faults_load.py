@@ -144,7 +144,7 @@ async def test_a_clock_that_is_set_back_changes_no_order_and_makes_nothing_negat
         await hub.served()
         await stack.enter_async_context(running(listeners))
         http = await stack.enter_async_context(
-            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=False)
         )
         new = {"title": "First", "streamId": "A", "requestId": "r-1"}
         await hub.ok("task_create", **new)

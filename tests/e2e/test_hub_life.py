@@ -58,7 +58,7 @@ async def _connected(port: int) -> ClientConnection:
         try:
             return await connect(f"ws://127.0.0.1:{port}/ws", proxy=None)
         except OSError:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
 
 
 async def event(connection: ClientConnection) -> dict[str, Any]:

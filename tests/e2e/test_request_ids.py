@@ -9,6 +9,14 @@ from typing import Any
 import pytest
 
 from e2e.servers import Server, after, contents, events, start_server
+from support import close, database_at
+from task_copilot import checkpoints, tasks, workspaces
+from task_copilot.checkpoints import NewCheckpoint
+from task_copilot.database.transaction import Transaction
+from task_copilot.location import locate
+from task_copilot.streams import StreamChange
+from task_copilot.tasks import NewTask
+from task_copilot.workspaces import Scope
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 
@@ -38,12 +46,22 @@ EVENT = {
 }
 
 
-async def prepared(tmp_path: Path) -> dict[str, list[tuple[Any, ...]]]:
+def prepared(tmp_path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """A database with one task, its checkpoint and no server; what it holds."""
-    async with start_server(tmp_path) as mcp:
-        await mcp.ok("task_create", title="First", streamId="Stream-A")
-        await mcp.ok("checkpoint_create", taskId="TASK-1", agentContext={"open": ["x"]})
-    return contents(mcp.database)
+    project = tmp_path / "project"
+    project.mkdir()
+    new = NewTask(title="First", stream=StreamChange(stream_id="Stream-A"))
+    checkpoint = NewCheckpoint(agent_context={"open": ["x"]})
+
+    def prepare(transaction: Transaction) -> None:
+        place = workspaces.ensure(transaction, locate(None, {}, project))
+        task = tasks.create(transaction, Scope(place, "tester"), new).id
+        checkpoints.create(transaction, Scope(place, "tester"), task, checkpoint, kept=5)
+
+    database = database_at(tmp_path)
+    database.write_now(prepare)
+    close(database)
+    return contents(tmp_path / "tasks.db")
 
 
 async def killed_in(tmp_path: Path, preparation: str, tool: str) -> None:
@@ -62,7 +80,7 @@ async def asked_again(mcp: Server, tool: str) -> dict[str, Any]:
 async def test_another_process_answers_for_one_that_was_killed_before_it_could(
     tmp_path: Path, tool: str
 ) -> None:
-    before = await prepared(tmp_path)
+    before = prepared(tmp_path)
     await killed_in(tmp_path, KILLED_BEFORE_THE_ANSWER, tool)
     carried_out = contents(tmp_path / "tasks.db")
     assert len(carried_out["events"]) > len(before["events"])
@@ -85,7 +103,7 @@ async def test_another_process_answers_for_one_that_was_killed_before_it_could(
 async def test_a_call_that_was_killed_before_its_commit_is_carried_out_when_it_comes_again(
     tmp_path: Path, tool: str
 ) -> None:
-    before = await prepared(tmp_path)
+    before = prepared(tmp_path)
     await killed_in(tmp_path, KILLED_BEFORE_THE_COMMIT, tool)
     assert contents(tmp_path / "tasks.db") == before
     async with start_server(tmp_path) as mcp:

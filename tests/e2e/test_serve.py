@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
-from e2e.servers import COMMAND, Server, free_port, server, start_server
+from e2e.servers import COMMAND, Server, after, free_port, server, start_server
 from e2e.test_hub_life import ENDS_WITHIN_SECONDS, closed, event, listening, places
 from task_copilot import runtime
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+TRIES_AGAIN_SOON = """
+from task_copilot import patience
+patience.AGAIN_SECONDS = 0.2
+"""
 
 
 def hub(tmp_path: Path, **settings: Any) -> Server:
@@ -76,7 +81,8 @@ async def test_one_that_waits_ends_at_once(tmp_path: Path) -> None:
 async def test_a_database_that_cannot_be_opened_is_said_and_tried_again(tmp_path: Path) -> None:
     database = tmp_path / "tasks.db"
     database.write_bytes(b"no database" * 1000)
-    async with hub(tmp_path, database=database) as serving:
+    soon = (*after(TRIES_AGAIN_SOON), "serve")
+    async with server(tmp_path, command=soon, database=database) as serving:
         await says(serving, "Events are not served yet", "not a database")
         database.unlink()
         await says(serving, "Events: ws://")

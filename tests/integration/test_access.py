@@ -38,6 +38,7 @@ from task_copilot.settings import Settings
 from validation import validated
 
 LIMIT_SECONDS = 10.0
+LOOK_SECONDS = 0.005
 WRONG = ["", "x", SECRET[:-1], SECRET + "x", SECRET.lower(), SECRET[::-1], "e30.e30.", "null"]
 
 
@@ -170,8 +171,8 @@ async def test_a_new_secret_puts_out_who_has_the_old_one(tmp_path: Path) -> None
         assert (await hub.http.get("/api/tasks", headers=new)).status_code == 200
         await asyncio.to_thread(file.unlink)
         async with asyncio.timeout(LIMIT_SECONDS):
-            while (await hub.http.get("/api/tasks", headers=new)).status_code != 401:
-                pass
+            while (await hub.http.get("/api/tasks", headers=new)).status_code != 401:  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 async def test_on_this_machine_no_token_is_needed_unless_it_is_asked_for(tmp_path: Path) -> None:
@@ -262,8 +263,9 @@ async def test_a_cookie_is_refused_when_it_is_changed_or_the_secret_is_another(
     assert (await hub.http.get("/api/tasks", headers={"Cookie": f"x={sealed}"})).status_code == 401
     await asyncio.to_thread(secret_file, tmp_path, "Another-secret-0123456789")
     async with asyncio.timeout(LIMIT_SECONDS):
-        while (await hub.http.get("/api/tasks", headers={"Cookie": mine})).status_code == 200:
-            pass
+        own = {"Cookie": mine}
+        while (await hub.http.get("/api/tasks", headers=own)).status_code == 200:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 async def test_a_cookie_among_those_of_other_servers_of_the_machine_is_found(

@@ -39,8 +39,10 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    gc.freeze()  # what was there before need not be looked through after each test
     yield
     gc.collect()
+    gc.unfreeze()
     until(lambda: not threads())
     expected = "A callback failed"
     errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]

@@ -21,6 +21,7 @@ import pytest
 from mcp import Client
 
 from command_line import options
+from e2e.programs import invoked
 from e2e.servers import COMMAND, Server, contents, server, start_server
 from task_copilot.description import asyncapi
 from task_copilot.events.messages import CLIENT_MESSAGES
@@ -211,7 +212,7 @@ async def test_every_request_that_a_page_makes_is_answered_as_described(running:
     lines = "".join(blocks("sh").values()).splitlines()
     requests = [shlex.split(line)[1:] for line in lines if line.startswith("curl ")]
     assert len(requests) > 2
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
         for words in requests:
             method, path, headers, body = parsed(words)
             url = f"http://127.0.0.1:{running.port}{path}"
@@ -253,7 +254,7 @@ async def test_an_agent_reaches_the_tools_at_every_address_that_a_page_gives(
 
 
 async def test_a_server_serves_both_documents_as_they_stand_in_docs(running: Server) -> None:
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as http:
         for name in ("openapi.json", "asyncapi.json"):
             answer = await http.get(f"http://127.0.0.1:{running.port}/{name}")
             assert answer.json() == json.loads((DOCS / name).read_text(encoding="utf-8"))
@@ -296,8 +297,8 @@ def test_the_pages_name_only_settings_that_exist() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert set(re.findall(r"\bTASK_COPILOT_\w+", text)) <= known_variables()
     assert set(re.findall(r"`(--[a-z-]+)", text)) <= options()
-    for name in re.findall(r"`task-copilot ([a-z]+(?:-[a-z]+)*)", text):
-        subprocess.run([*COMMAND, name, "--help"], check=True, capture_output=True, timeout=30)
+    for name in set(re.findall(r"`task-copilot ([a-z]+(?:-[a-z]+)*)", text)):
+        assert invoked([name, "--help"], {}).exit_code == 0, name
 
 
 def test_the_pages_name_only_types_of_events_that_exist() -> None:

@@ -318,7 +318,9 @@ async def test_of_200_at_once_100_are_served_and_100_get_503(tmp_path: Path) -> 
     async with running(tmp_path) as hub:
         limits = httpx2.Limits(max_connections=None)
         url = f"http://127.0.0.1:{hub.port}"
-        async with httpx2.AsyncClient(base_url=url, trust_env=False, limits=limits) as http:
+        async with httpx2.AsyncClient(
+            base_url=url, trust_env=False, verify=False, limits=limits
+        ) as http:
             asking = [
                 asyncio.create_task(http.get(PATH, params={"wait": 60}, timeout=LIMIT_SECONDS))
                 for _ in range(200)

@@ -160,7 +160,7 @@ def test_folding_the_log_gives_the_state_of_the_tables_on_postgres(
 
 
 def check(fold: Fold, database: Any) -> None:
-    for row in database.read_now(lambda c: log.rows_after(c, fold.seq, 10_000)):
+    for row in database.read_now(lambda c: log.rows_after(c, fold.seq, 10**6, 10**9)):
         fold.apply(json.loads(row.payload))
     assert fold.tasks == stored_tasks(database)
     assert fold.streams == stored_streams(database)

@@ -262,7 +262,7 @@ def identified(app: ASGIApp, identity: Identity) -> ASGIApp:
 async def as_one(hub: Running, identity: Identity) -> AsyncIterator[httpx2.AsyncClient]:
     endpoint = McpEndpoint(Parts(hub.bus, hub.database, system_clock, 5, short_id="beef"))
     transport = httpx2.ASGITransport(identified(endpoint, identity))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://hub") as http:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://hub", verify=False) as http:
         yield http
 
 
@@ -560,7 +560,7 @@ async def test_a_hub_that_ends_answers_the_calls_that_are_nearly_done(
 async def test_the_sdks_client_shows_a_token_in_a_header(hub: Running) -> None:
     """As it is set up away from this machine; who checks the token stands in front of /mcp."""
     headers = {"Authorization": "Bearer secret"}
-    async with httpx2.AsyncClient(headers=headers, trust_env=False) as http:
+    async with httpx2.AsyncClient(headers=headers, trust_env=False, verify=False) as http:
         address = f"http://127.0.0.1:{hub.port}/mcp?workspace=shop"
         async with McpClient(streamable_http_client(address, http_client=http)) as client:
             made = await client.call_tool("task_create", {"title": "x", "agent": "ada"})

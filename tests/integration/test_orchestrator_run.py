@@ -194,8 +194,9 @@ async def test_a_dependent_starts_when_what_it_needs_completes_and_all_ends_with
 
 
 async def test_a_worker_that_always_fails_is_marked_and_the_person_is_told_though_the_run_ends(
-    around: Around,
+    around: Around, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "MARK_SECONDS", 0.2)
     run = around.run("false", retries=1)
     assert await over(asyncio.create_task(run.go(state(row("A", pending=1))))) == INCOMPLETE
     assert around.kinds("A") == ["started", "exited", "started", "exited", "help", "marked"]
@@ -222,7 +223,10 @@ async def test_while_others_work_the_event_of_the_mark_tells_the_person_once(
     assert around.noticed == [("A", "Needs help")]
 
 
-async def test_a_program_that_cannot_be_started_is_said_and_tried_again(around: Around) -> None:
+async def test_a_program_that_cannot_be_started_is_said_and_tried_again(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MARK_SECONDS", 0.2)
     around.records.log("A").symlink_to(around.folder / "elsewhere")
     run = around.run("true", retries=1)
     assert await over(asyncio.create_task(run.go(state(row("A", pending=1))))) == INCOMPLETE

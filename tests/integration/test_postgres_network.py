@@ -321,7 +321,8 @@ def test_who_cannot_listen_looks_each_second_and_hears_again_as_soon_as_it_can(
     monkeypatch: pytest.MonkeyPatch,
     fate: postgres_relay.Meddle,
 ) -> None:
-    monkeypatch.setattr(postgres_follower, "CHECK_SECONDS", 3.0)
+    monkeypatch.setattr(postgres_follower, "CHECK_SECONDS", 1.0)
+    monkeypatch.setattr(postgres_follower, "LOOK_SECONDS", 0.2)
     tried, listens = threading.Event(), threading.Event()
     meddling = True
 
@@ -335,7 +336,7 @@ def test_who_cannot_listen_looks_each_second_and_hears_again_as_soon_as_it_can(
     heard = Heard(world.database)
     assert tried.wait(LIMIT_SECONDS)
     for _ in range(2):
-        heard.times(1, 3 * postgres_follower.LOOK_SECONDS)
+        heard.times(1, 3.0)
     meddling = False
     assert listens.wait(LIMIT_SECONDS)
     monkeypatch.setattr(postgres_follower, "LOOK_SECONDS", LIMIT_SECONDS)

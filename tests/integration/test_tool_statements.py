@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Traced:
 
     def __init__(self, database: Database[LogRow]) -> None:
         self.database = database
-        self._seen: list[str] = []
+        self._seen: list[tuple[Any, str]] = []
         self._session = ToolSession(
             self._opened, Location("shop", "/work/shop"), 5, database.committer._clock
         )
@@ -72,7 +73,7 @@ class Traced:
         self._trace(database.committer.connection.connection.driver_connection)
 
     def _trace(self, connection: Any) -> None:
-        connection.set_trace_callback(self._seen.append)
+        connection.set_trace_callback(lambda text: self._seen.append((connection, text)))
 
     async def _opened(self) -> Database[LogRow]:
         return self.database
@@ -86,11 +87,15 @@ class Traced:
 
     @contextlib.contextmanager
     def noting(self) -> Iterator[list[str]]:
-        """What runs in the context, in short."""
+        """What runs in the context, in short: one connection after the other, however their
+        statements alternated."""
         self._seen.clear()
         found: list[str] = []
         yield found
-        found += map(short, self._seen)
+        each: dict[int, list[str]] = {}
+        for connection, text in self._seen:
+            each.setdefault(id(connection), []).append(short(text))
+        found += chain.from_iterable(each.values())
 
 
 @pytest.fixture

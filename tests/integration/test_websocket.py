@@ -28,7 +28,7 @@ from task_copilot.application import open_blocking
 from task_copilot.clock import system_clock
 from task_copilot.database.store import Database
 from task_copilot.errors import StorageError
-from task_copilot.events import log
+from task_copilot.events import log, session
 from task_copilot.events.bus import Bus
 from task_copilot.events.connection import WebSocketLimits
 from task_copilot.events.listeners import Listeners
@@ -46,6 +46,10 @@ from validation import valid_frame, validated
 
 LIMIT_SECONDS = 10.0
 """How long anything here may take before a test gives up."""
+
+LOOK_SECONDS = 0.005
+"""Between two looks at what nobody tells of: to look without a pause would take the processor from
+what is waited for, and from the other tests."""
 
 MIB = 1024 * 1024
 COMMITTED = "2026-01-08T12:00:00.000Z"
@@ -100,8 +104,8 @@ class Running:
 
     async def clients_are(self, count: int) -> None:
         async with asyncio.timeout(LIMIT_SECONDS):
-            while (await self.health())["clients"] != count:
-                pass
+            while (await self.health())["clients"] != count:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(LOOK_SECONDS)
 
     def transports(self) -> list[asyncio.Transport]:
         assert self.hub._server is not None
@@ -137,7 +141,7 @@ async def running(
     hub = Hub(settings, bus, system_clock, database)
     assert await hub.start()
     workspace = await database.write(lambda t: workspaces.ensure(t, Location("here", None)))
-    known = True if trust is None else trust
+    known: Any = trust or False  # without TLS there is nothing to know
     async with httpx2.AsyncClient(base_url=hub.address, trust_env=False, verify=known) as http:
         try:
             scope = Scope(workspace, "me")
@@ -780,8 +784,8 @@ async def test_a_listener_that_is_stuck_with_a_little_unread_does_not_keep_its_s
         assert 30_000 < transport.get_write_buffer_size() < 64 * 1024
         await hub.clients_are(0)
         async with asyncio.timeout(3.0):
-            while transport in hub.transports():
-                await hub.health()
+            while transport in hub.transports():  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 @pytest.mark.parametrize("subscribed", [False, True])
@@ -1132,8 +1136,9 @@ async def test_plain_asgi_catches_up_when_the_socket_takes_data_again() -> None:
 
 
 async def test_too_many_unread_answers_are_closed_with_1013(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(session, "UNREAD_SECONDS", 0.2)
     memory = MemoryLog()
     endpoint = memory.endpoint(max_message_rate=1_000)
     async with AsgiClient(endpoint) as client:

@@ -185,7 +185,7 @@ class Storm:
     def _prune_some(self, transaction: Transaction) -> None:
         connection = transaction.connection
         keeping = Kept(None, log.state(connection).head - KEPT_EVENTS)
-        oldest = log.rows_after(connection, 0, retention.EVENTS_AT_ONCE)
+        oldest = log.rows_after(connection, 0, retention.EVENTS_AT_ONCE, 10**9)
         count = retention.prune(transaction, keeping)
         if count:
             gone = [json.loads(row.payload) for row in oldest[:count]]

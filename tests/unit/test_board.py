@@ -36,7 +36,7 @@ def read(database: Any) -> Board:
 
 
 def events_after(database: Any, seq: int) -> list[dict[str, Any]]:
-    rows = database.read_now(lambda c: log.rows_after(c, seq, 100_000))
+    rows = database.read_now(lambda c: log.rows_after(c, seq, 10**6, 10**9))
     return [json.loads(row.payload) for row in rows]
 
 

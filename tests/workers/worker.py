@@ -174,7 +174,9 @@ async def sdk_tools(*, over_http: bool) -> AsyncIterator[Call]:
     address = f"{os.environ.get('TASK_COPILOT_URL')}/mcp"
     workspace = os.environ["TASK_COPILOT_WORKSPACE"]
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient(headers=headers, timeout=CALL_SECONDS, trust_env=False) as http:
+    async with httpx2.AsyncClient(
+        headers=headers, timeout=CALL_SECONDS, trust_env=False, verify=False
+    ) as http:
         target: Any = (
             streamable_http_client(f"{address}?workspace={workspace}", http_client=http)
             if over_http
