@@ -52,6 +52,10 @@ BY_SIGNAL = 128
 """Exit codes; of a run that a signal ended, this and the signal's number, as of shells."""
 
 STOPPING = "Stopping: the workers are asked to end; once more kills them. The same command goes on."
+WAITING = (
+    "No worker can start before a person helps or others complete what is waited for. This waits "
+    "for it; with --no-wait it would have ended."
+)
 
 MARK_SECONDS = 5.0
 """How long a run waits for the event of its own mark."""
@@ -93,6 +97,7 @@ class Run:
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stops = 0
+        self._said_waiting = False
 
     async def go(self, state: StreamList) -> int:
         """Works until all is complete, nothing goes on any more, or a signal comes. Raises what
@@ -233,11 +238,15 @@ class Run:
     def _look_whether_over(self) -> None:
         machine = self._machine
         if machine.stopping or machine.workers or self._marks or self._over.done():
+            self._said_waiting = False
             return
         if machine.complete:
             self._over.set_result(COMPLETE)
         elif machine.stuck and not (self._hands.waits and machine.may_go_on):
             self._over.set_result(INCOMPLETE)
+        elif machine.stuck and not self._said_waiting:
+            self._said_waiting = True
+            self._say("waiting", None, WAITING)
 
     def _do(self, action: Action) -> None:
         match action:

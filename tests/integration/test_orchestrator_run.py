@@ -485,5 +485,22 @@ async def test_what_is_blocked_is_told_at_the_first_run_and_where_its_cursor_is_
     assert around.noticed == ([] if cursor else [("A", "no key")])
 
 
+async def test_a_run_that_waits_for_a_person_says_so_once_each_time(around: Around) -> None:
+    run = around.run(GOES_ON, linger=0.0)
+    running = asyncio.create_task(run.go(state(row("A", blocked=1), row("B", "A", pending=1))))
+    await around.happens(lambda: around.kinds() == ["waiting"])
+    around.event(row("A", blocked=2), "stream.blocked")
+    await around.happens(lambda: len(around.noticed) == 2)
+    assert around.kinds() == ["waiting"]
+    around.event(row("A", pending=1))
+    os.kill(await around.works("A"), signal.SIGKILL)
+    around.event(row("A", blocked=1), "stream.blocked")
+    await around.happens(lambda: around.kinds() == ["waiting"] * 2)
+    around.completes("A")
+    await around.works("B")
+    around.completes("B")
+    assert await over(running) == COMPLETE
+
+
 def is_there(pid: int) -> bool:
     return processes._present(pid) is not None
