@@ -1,5 +1,6 @@
 """The command line. Without a command it is the stdio server that an agent starts."""
 
+import errno
 import importlib
 import logging
 import math
@@ -76,6 +77,23 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"task_copilot.commands.{COMMANDS[cmd_name]}")
         found: click.Command = module.COMMANDS[cmd_name]
         return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or error.filename is not None:
+                raise
+            _forget_output()
+            reason = f"The output cannot be written: {error.strerror}."
+            raise click.ClickException(reason) from None
+
+
+def _forget_output() -> None:
+    """What is left in the buffer would fail once more when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 class FiniteRange(click.FloatRange):

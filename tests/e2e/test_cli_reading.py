@@ -1,6 +1,7 @@
 """``task-copilot streams``, ``tasks``, ``task`` and ``checkpoints``."""
 
 import json
+import subprocess
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from e2e.servers import Server, free_port, server, start_server
+from e2e.servers import COMMAND, Server, free_port, server, start_server
 from e2e.shells import Shell
 from task_copilot import runtime
 from task_copilot.clock import timestamp
@@ -288,3 +289,19 @@ def test_wide_and_combining_characters_keep_columns_aligned() -> None:
     assert lines.columns([("日", "x"), ("e\u0301a", "y"), ("", "z")]) == [
         *("日  x", "e\u0301a  y", "-   z")
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is needed")
+@pytest.mark.parametrize("words", [("tasks",), ("streams", "--json"), ("orchestrate", "--dry-run")])
+def test_output_that_finds_no_room_is_said_in_one_line(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    found = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >/dev/full', "sh", *COMMAND, *words, "--workspace", "blog"],
+        check=False,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=shell.folder,
+    )
+    said = "Error: The output cannot be written: No space left on device.\n"
+    assert (found.returncode, found.stderr) == (1, said)
