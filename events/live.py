@@ -180,6 +180,7 @@ class LiveSet:
 
     def _bring(self, group: _Group, rows: Sequence[LogRow], packed: "_Packed") -> None:
         parts: Sequence[_Part] | None = None
+        delivered = 0
         for member, put in tuple(group.members.items()):
             if put is None:
                 _let_go(group, member, packed.before)
@@ -187,14 +188,15 @@ class LiveSet:
             try:
                 if parts is None:
                     parts = packed.parts(group.wish.most, rows)
-                for part in parts:
-                    if not put(part.data):
-                        _let_go(group, member, part.before)
+                for before, data, events in parts:
+                    if not put(data):
+                        _let_go(group, member, before)
                         break
-                    self._listeners.delivered_together += part.events
+                    delivered += events
             except Exception as error:  # noqa: BLE001 - it ends this member, not the others' turn
                 _part_from(group, member, packed.before)
                 member.failed(error)
+        self._listeners.delivered_together += delivered
 
     def _release_all(self, position: int) -> None:
         for group in tuple(self._groups.values()):

@@ -46,6 +46,7 @@ class LogRow:
         self.event_type = event_type
         self.timestamp = timestamp
         self.payload = payload
+        self._wire: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<LogRow {self.seq} {self.event_type} {self.topic}>"
@@ -62,15 +63,18 @@ class LogRow:
             assigned_agent=data.get("assignedAgent"),
         )
 
-    @cached_property
+    @property
     def frame(self) -> str:
         """The message of the protocol that brings this event, the same for every listener."""
         return f'{{"type":"event","timestamp":"{self.timestamp}","payload":{self.payload}}}'
 
-    @cached_property
+    @property
     def wire(self) -> bytes:
-        """The same, ready to be written to a WebSocket."""
-        return framed(self.frame)
+        """The same, ready to be written to a WebSocket; kept for the other listeners."""
+        # Not a cached_property: in Python 3.11 that takes a lock, once for each event.
+        if self._wire is None:
+            self._wire = framed(self.frame)
+        return self._wire
 
 
 class LogPage(NamedTuple):

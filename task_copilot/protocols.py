@@ -63,6 +63,10 @@ class PatientWebSocket(StrictWebSocket):
     begun: float | None = None
     """When the message that comes in fragments began; None between messages."""
 
+    _full = False
+    """Whether the client has to read before more is written. `writable` says the same to those who
+    wait, but a look at it is a call, which would be made for each delivery."""
+
     _written = 0
     _frames: Bucket | None = None
     _flooded = False
@@ -78,6 +82,14 @@ class PatientWebSocket(StrictWebSocket):
         the log."""
         await super().send(message)
         self.handshake_complete = True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._full = True
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._full = False
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), PARSED_BYTES):
@@ -185,9 +197,7 @@ class PatientWebSocket(StrictWebSocket):
         """Writes whole frames in this turn, if the client is there and has read most of what
         waits; says whether it did."""
         transport = self.transport
-        if not self.writable.is_set() or self.disconnected or self.close_sent:
-            return False
-        if transport.is_closing():
+        if self._full or self.disconnected or self.close_sent or transport.is_closing():
             return False
         self._written += len(data)
         transport.write(data)
