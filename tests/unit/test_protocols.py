@@ -66,35 +66,47 @@ async def test_what_is_put_is_written_whole_or_not_at_all() -> None:
     to = connection()
     assert to.put(b"frames")
     assert to.sent() == len(b"frames")
-    to.writable.clear()
+    to.pause_writing()
     assert not to.put(b"more")
     assert to.transport.written == [b"frames"]
 
 
 async def test_nothing_is_written_while_the_client_does_not_read() -> None:
     to = connection()
-    to.writable.clear()
+    to.pause_writing()
     sending = asyncio.create_task(to.send_texts(["x" * WRITE_BYTES, "y"]))
     await asyncio.sleep(0)
     assert to.transport.written == []
-    to.writable.set()
+    to.resume_writing()
     await asyncio.wait_for(sending, 1)
     assert len(to.transport.written) == 2
 
 
 async def test_a_listener_whose_room_is_taken_again_at_once_is_waited_for() -> None:
     to = connection()
-    to.writable.clear()
+    to.pause_writing()
     sending = asyncio.create_task(to.send_texts(["x"]))
     await asyncio.sleep(0)
-    to.writable.set()
-    to.writable.clear()
+    to.resume_writing()
+    to.pause_writing()
     for _ in range(3):
         await asyncio.sleep(0)
     assert not sending.done()
-    to.writable.set()
+    to.resume_writing()
     await asyncio.wait_for(sending, 1)
     assert to.transport.written == [framed("x")]
+
+
+async def test_who_waits_for_a_client_that_does_not_read_is_told_when_it_has_gone() -> None:
+    to = connection()
+    to.pause_writing()
+    sending = asyncio.create_task(to.send_texts(["x"]))
+    await asyncio.sleep(0)
+    to.disconnected = True
+    to.writable.set()  # as uvicorn does at the end of a connection
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(sending, 1)
+    assert to.transport.written == []
 
 
 @pytest.mark.parametrize("state", ["disconnected", "close_sent", "closing"])
