@@ -2,6 +2,7 @@
 
 from benchmarks.measures import Suite
 from benchmarks.suites import (
+    change,
     client,
     commits,
     dashboard,
@@ -38,6 +39,7 @@ SUITES: dict[str, Suite] = {
     for module in (
         startup,
         updates,
+        change,
         transport,
         commits,
         latency,

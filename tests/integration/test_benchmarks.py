@@ -19,7 +19,7 @@ from benchmarks.load_listener import LoadListener
 from benchmarks.measures import Cell, Finding, Measure, Suite
 from benchmarks.peers.event import Event, encode
 from benchmarks.rivals import IN_MEMORY, NODE_ONCE, RIVALS, Rival, Running
-from benchmarks.suites import commits, matching, peers, profile, thousand, transport
+from benchmarks.suites import change, commits, matching, peers, profile, thousand, transport
 
 TINY = peers.Size(listeners=4, rounds=1, warm_up=0.02, steady=0.05, full=0.05, burst=150)
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
@@ -157,7 +157,7 @@ def test_peers_that_are_left_out_are_named_with_the_reason(
     assert "Node ws (JSON once): node is not installed" in measure.note
 
 
-@pytest.mark.parametrize("suite", [commits, matching, profile, thousand, transport])
+@pytest.mark.parametrize("suite", [change, commits, matching, profile, thousand, transport])
 def test_a_suite_runs_in_its_quick_form(suite: object) -> None:
     found = suite.SUITE.run(quick=True)  # type: ignore[attr-defined]
     assert found
