@@ -231,6 +231,7 @@ async def test_who_is_signed_out_meanwhile_is_told_how_to_come_back_and_sees_not
             ticket = answer.json()["ticket"]
             await page.page.goto(f"{page.origin}/?ticket={ticket}#/streams/shop/Stream-A")
             await page.says(".task-card", "Secret plans")
+            await page.until("() => window.sockets.at(-1)?.readyState === WebSocket.OPEN")
             await page.page.context.clear_cookies()
             await page.page.evaluate("() => window.sockets.at(-1).close()")
             await page.says(".problem", "You are signed out", "task-copilot token --ticket")
